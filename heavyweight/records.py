@@ -1,0 +1,237 @@
+"""What a row is: every field declared once, with type, unit and meaning.
+
+The two halves of the study meet here and in :mod:`heavyweight.store` only. Arrow schemas, JSON
+files and the data dictionary (data/README.md) are generated from these declarations.
+
+Times of requests are int64 nanoseconds from the cell's origin on the monotonic clock
+(``time.perf_counter_ns``, CLOCK_MONOTONIC); ``origin_monotonic_ns + sent_ns`` is the absolute stamp.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+NS = "ns from the cell's origin"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a parquet table: name, Arrow type, unit and meaning."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    meaning: str
+    nullable: bool = True
+
+
+class ErrorClass(StrEnum):
+    """Why a request failed. A request without text is an error, never a fast success."""
+
+    REFUSED = "refused"  # the connection was not accepted
+    RESET = "reset"  # the connection broke before the end of the answer
+    TIMEOUT_CONNECT = "timeout_connect"
+    TIMEOUT_FIRST = "timeout_first"  # no first chunk in time
+    TIMEOUT_GAP = "timeout_gap"  # a gap between chunks was too long
+    TIMEOUT_TOTAL = "timeout_total"
+    HTTP_4XX = "http_4xx"
+    HTTP_429 = "http_429"
+    HTTP_5XX = "http_5xx"
+    HTTP_503 = "http_503"
+    NOT_A_STREAM = "not_a_stream"  # 200 with another content type
+    ERROR_EVENT = "error_event"  # an error event inside a 200 stream
+    EMPTY = "empty"  # a stream that ended well and carried no text
+    CUT = "cut"  # a stream that ended without its end mark
+    MALFORMED = "malformed"  # an event that is not the JSON that was promised
+    NO_USAGE = "no_usage"  # the server did not count its tokens
+    ABANDONED = "abandoned"  # the cell ended (cap or stop) while the request was in flight
+    CLIENT = "client"  # the client itself failed; a bug
+
+
+REQUEST_COLUMNS: tuple[Column, ...] = (
+    Column("request_id", pa.string(), "", "unique id, sent as X-Request-Id", nullable=False),
+    Column("response_id", pa.string(), "", "the id that the server gave its answer"),
+    Column("user", pa.int32(), "", "closed loop: which user; open loop: 0", nullable=False),
+    Column("prompt_id", pa.string(), "", "which prompt; the same in every arm", nullable=False),
+    Column("start_id", pa.int32(), "", "which start of the session's server", nullable=False),
+    Column("output_tokens_asked", pa.int32(), "tokens", "max_tokens of the request", nullable=False),
+    Column("due_ns", pa.int64(), NS, "when the request was due to be sent", nullable=False),
+    Column("sent_ns", pa.int64(), NS, "its bytes were handed to the socket; null: never sent"),
+    Column("headers_ns", pa.int64(), NS, "the answer's headers arrived"),
+    Column("chunk_ns", pa.list_(pa.int64()), NS, "arrival of each chunk with text", nullable=False),
+    Column("chunk_bytes", pa.list_(pa.int32()), "bytes of UTF-8", "length of each chunk's text",
+           nullable=False),
+    Column("done_ns", pa.int64(), NS, "the answer ended, or failed", nullable=False),
+    Column("prompt_tokens", pa.int32(), "tokens", "as the server counted them"),
+    Column("completion_tokens", pa.int32(), "tokens", "as the server counted them"),
+    Column("finish_reason", pa.string(), "", "as the server said (length, stop)"),
+    Column("status", pa.int32(), "", "HTTP status"),
+    Column("error", pa.string(), "", "error class; null: the request succeeded"),
+    Column("error_detail", pa.string(), "", "what was seen, cut to 500 characters"),
+)  # fmt: skip
+
+REQUEST_SCHEMA = pa.schema(
+    [
+        pa.field(c.name, c.type, nullable=c.nullable, metadata={"unit": c.unit, "doc": c.meaning})
+        for c in REQUEST_COLUMNS
+    ]
+)
+
+
+def unit(meaning: str, unit: str = "", **kwargs: Any) -> Any:
+    """A field of a JSON record with its meaning and unit."""
+    return Field(description=meaning, json_schema_extra={"unit": unit}, **kwargs)
+
+
+class Record(BaseModel):
+    """Base of the JSON records: unknown fields are refused, values are immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Software(Record):
+    """A program that took part."""
+
+    name: str = unit("name")
+    version: str = unit("version")
+    detail: dict[str, str] = unit("build flags, checksums, commit", default_factory=dict)
+
+
+class Machine(Record):
+    """The machine, without any name of it or of its users."""
+
+    machine_id: str = unit("hash of the hardware description: tells machines apart")
+    cpu_model: str = unit("processor")
+    cpus: int = unit("logical processors usable by this process", "cores")
+    cpu_flags: list[str] = unit("instruction sets that matter (avx2, avx512f, amx_bf16, ...)")
+    memory_bytes: int = unit("physical memory", "bytes")
+    gpus: list[dict[str, str]] = unit("name, memory_bytes, driver of each GPU", default_factory=list)
+    kernel: str = unit("operating system and kernel release")
+    governor: str | None = unit("CPU frequency governor; null: not readable", default=None)
+    virtual: bool = unit("whether a hypervisor is visible", default=False)
+    python: str = unit("Python version")
+    packages: dict[str, str] = unit("versions of the packages that touch the data")
+
+
+class ServerIdentity(Record):
+    """What answered on the port: checked, not assumed."""
+
+    server: Literal["ollama", "vllm", "openai", "emulated"] = unit("kind of server")
+    version: str | None = unit("version as the server itself said; null: it has no such route")
+    model: str = unit("name under which the model is served")
+    model_digest: str | None = unit("sha256 of the artefact that was loaded")
+    detail: dict[str, str] = unit("what else it said (quantisation, context, ...)", default_factory=dict)
+
+
+class ServerStart(Record):
+    """One start of a session's server."""
+
+    start_id: int = unit("1 for the first start of the session")
+    started_utc: str = unit("when, ISO 8601")
+    command: list[str] = unit("the command line, scrubbed")
+    environment: dict[str, str] = unit("the variables that the study set, scrubbed")
+    cores: list[int] = unit("processors that the server was bound to")
+    affinity_seen: list[int] = unit("processors that its processes were found on")
+    port: int = unit("port on 127.0.0.1")
+    pgid: int | None = unit("process group; null: not ours", default=None)
+    ready_ms: float | None = unit("spawn to ready", "ms")
+    first_token_ms: float | None = unit("spawn to the first token of the first request", "ms")
+    first_request_ttft_ms: float | None = unit("TTFT of that first request alone", "ms")
+    log: str | None = unit("file name of the server's log", default=None)
+
+
+class MachineLoad(Record):
+    """What ran on the machine between the start and the end of a cell's window."""
+
+    elapsed_s: float = unit("length of the observation", "s")
+    server_cpu_s: float | None = unit("CPU time of the server's processes; null: not ours", "s")
+    client_cpu_s: float = unit("CPU time of the load generator", "s")
+    other_cpu_s: float = unit("CPU time of everything else but the study's kernel", "s")
+    steal_s: float = unit("time that the hypervisor took", "s")
+    swapped_bytes: int = unit("swapped in or out", "bytes")
+    server_rss_bytes: int | None = unit("resident memory of the server's processes at the end", "bytes")
+
+
+class Cell(Record):
+    """One load in one session; kept in the metadata of its requests parquet."""
+
+    schema_version: int = unit("version of this declaration", default=SCHEMA_VERSION)
+    cell_id: str = unit("hash of all that defines the cell")
+    run: str = unit("run")
+    session: str = unit("session: folder inside the run")
+    arm: str = unit("arm")
+    server: str = unit("kind of server")
+    model: str = unit("model")
+    block: int = unit("block, from 1")
+    loop: Literal["closed", "open"] = unit("kind of load", default="closed")
+    users: int = unit("concurrent users of the closed loop", "users")
+    output_tokens: int = unit("tokens asked of every request", "tokens")
+    prompt_tokens_target: int = unit("length that the prompts aim at", "tokens")
+    seed: int = unit("seed of the study")
+    start_id: int = unit("which start of the server measured it")
+    emulated: bool = unit("true: the server imitates; never evidence")
+    origin_monotonic_ns: int = unit("the origin on CLOCK_MONOTONIC", "ns")
+    origin_utc: str = unit("the origin, ISO 8601")
+    window_start_ns: int = unit("start of the steady window", NS)
+    window_end_ns: int = unit("end of the steady window", NS)
+    ended: Literal["complete", "cap", "errors"] = unit("why the cell ended")
+    idle_after: bool | None = unit("the server was idle after the drain; null: it cannot be asked")
+    machine_load: MachineLoad = unit("the machine while the cell ran")
+    client: dict[str, str] = unit("how the load generator ran (uvloop, collector, affinity)")
+
+
+class Session(Record):
+    """One start of one server: session.json."""
+
+    schema_version: int = unit("version of this declaration", default=SCHEMA_VERSION)
+    run: str = unit("run")
+    session: str = unit("session: folder inside the run")
+    arm: str = unit("arm")
+    server: str = unit("kind of server")
+    block: int = unit("block, from 1")
+    order: int = unit("place in the block, from 1", default=1)
+    emulated: bool = unit("true: the server imitates; never evidence")
+    model: str = unit("model")
+    artefact: str = unit("artefact of the model that the server loads")
+    artefact_sha256: str | None = unit("its checksum; null: not ours")
+    slots: int | None = unit("requests that the server may work on at once, as configured")
+    context_tokens: int = unit("context per slot", "tokens")
+    settings: dict[str, str] = unit("the arm's own flags and what cannot be the same", default_factory=dict)
+    identity: ServerIdentity | None = unit("what answered", default=None)
+    software: list[Software] = unit("programs that took part", default_factory=list)
+    machine: Machine = unit("the machine")
+    starts: list[ServerStart] = unit("starts of the server", default_factory=list)
+    users_planned: list[int] = unit("loads, in the order in which they were to run", "users")
+    complete: bool = unit("all loads were measured and the stop was verified", default=False)
+    finished_utc: str | None = unit("when, ISO 8601", default=None)
+
+
+class Run(Record):
+    """One study on one machine or several: run.json."""
+
+    schema_version: int = unit("version of this declaration", default=SCHEMA_VERSION)
+    run: str = unit("name of the run's folder")
+    profile: str = unit("profile of study.toml; 'by-hand' for a session executed by itself")
+    seed: int = unit("seed of the study")
+    created_utc: str = unit("when, ISO 8601")
+    commit: str | None = unit("commit of the code; null: not a checkout")
+    clean: bool | None = unit("whether the checkout had no changes")
+    emulated: bool = unit("true: at least one arm imitates; never evidence")
+    blocks: int = unit("blocks planned")
+    users: list[int] = unit("loads planned", "users")
+    arms: list[str] = unit("arms planned")
+    contrasts: dict[str, tuple[str, str]] = unit("name: (numerator arm, denominator arm)")
+    limits: dict[str, float] = unit("limits of the validity checks, from study.toml")
+    labels: dict[str, str] = unit("arm: how it is called on figures")
+
+
+JSON_RECORDS: tuple[type[Record], ...] = (
+    Run, Session, Cell, ServerStart, ServerIdentity, MachineLoad, Machine, Software,
+)  # fmt: skip
