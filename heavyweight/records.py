@@ -112,7 +112,9 @@ class Machine(Record):
     cpus: int = unit("logical processors usable by this process", "cores")
     cpu_flags: list[str] = unit("instruction sets that matter (avx2, avx512f, amx_bf16, ...)")
     memory_bytes: int = unit("physical memory", "bytes")
-    gpus: list[dict[str, str]] = unit("name, memory_bytes, driver of each GPU", default_factory=list)
+    gpus: list[dict[str, str]] = unit(
+        "name, memory_bytes, driver of each GPU", default_factory=list
+    )
     kernel: str = unit("operating system and kernel release")
     governor: str | None = unit("CPU frequency governor; null: not readable", default=None)
     virtual: bool = unit("whether a hypervisor is visible", default=False)
@@ -127,7 +129,9 @@ class ServerIdentity(Record):
     version: str | None = unit("version as the server itself said; null: it has no such route")
     model: str = unit("name under which the model is served")
     model_digest: str | None = unit("sha256 of the artefact that was loaded")
-    detail: dict[str, str] = unit("what else it said (quantisation, context, ...)", default_factory=dict)
+    detail: dict[str, str] = unit(
+        "what else it said (quantisation, context, ...)", default_factory=dict
+    )
 
 
 class ServerStart(Record):
@@ -156,7 +160,9 @@ class MachineLoad(Record):
     other_cpu_s: float = unit("CPU time of everything else but the study's kernel", "s")
     steal_s: float = unit("time that the hypervisor took", "s")
     swapped_bytes: int = unit("swapped in or out", "bytes")
-    server_rss_bytes: int | None = unit("resident memory of the server's processes at the end", "bytes")
+    server_rss_bytes: int | None = unit(
+        "resident memory of the server's processes at the end", "bytes"
+    )
 
 
 class Cell(Record):
@@ -203,7 +209,9 @@ class Session(Record):
     artefact_sha256: str | None = unit("its checksum; null: not ours")
     slots: int | None = unit("requests that the server may work on at once, as configured")
     context_tokens: int = unit("context per slot", "tokens")
-    settings: dict[str, str] = unit("the arm's own flags and what cannot be the same", default_factory=dict)
+    settings: dict[str, str] = unit(
+        "the arm's own flags and what cannot be the same", default_factory=dict
+    )
     identity: ServerIdentity | None = unit("what answered", default=None)
     software: list[Software] = unit("programs that took part", default_factory=list)
     machine: Machine = unit("the machine")

@@ -1,0 +1,88 @@
+"""Where things lie, and how their names are kept out of what is published."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import socket
+from functools import lru_cache
+from pathlib import Path
+
+import platformdirs
+
+from heavyweight.errors import BadInput
+
+STUDY_FILE = "study.toml"
+
+
+def cache_dir() -> Path:
+    """The user's cache folder of the study: servers, models, locks.
+
+    ``$HEAVYWEIGHT_CACHE`` where it is set, else the platform's cache folder. It is created.
+    """
+    path = Path(os.environ.get("HEAVYWEIGHT_CACHE") or platformdirs.user_cache_dir("heavyweight"))
+    path = path.expanduser().absolute()
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def study_root(start: Path | None = None) -> Path:
+    """The folder of the study: the nearest one upwards that holds study.toml.
+
+    Args:
+        start: where to begin; the working directory by default.
+
+    Raises:
+        BadInput: no study.toml in any folder above.
+    """
+    here = (start or Path.cwd()).absolute()
+    for folder in (here, *here.parents):
+        if (folder / STUDY_FILE).is_file():
+            return folder
+    raise BadInput(
+        f"no {STUDY_FILE} in the working directory or above it",
+        "to be run inside a checkout of the study",
+        "change to the folder of the checkout",
+    )
+
+
+@lru_cache(maxsize=8)
+def _replacements(cache: str, root: str | None) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Patterns of private names, longest paths first, and what stands in their place."""
+    paths = [(cache, "<cache>"), (str(Path.home()), "~")]
+    if root:
+        paths.append((root, "<study>"))
+    rules = [
+        (re.compile(re.escape(path) + r"(?=$|[^\w.-])"), name)
+        for path, name in sorted(paths, key=lambda p: -len(p[0]))
+        if len(path) > 1
+    ]
+    words = [(socket.gethostname(), "<host>")]
+    try:
+        words.append((getpass.getuser(), "<user>"))
+    except (KeyError, OSError):  # a container's user without an entry in passwd
+        pass
+    # Short or generic words ("root", "user") would maul the text and identify nobody.
+    generic = {"root", "user", "users", "localhost", "ubuntu", "admin", "runner", "jovyan"}
+    rules += [
+        (re.compile(rf"(?<![\w.-]){re.escape(word)}(?![\w-])"), name)
+        for word, name in words
+        if len(word) > 2 and word.lower() not in generic
+    ]
+    return tuple(rules)
+
+
+def scrub(text: str) -> str:
+    """The text without the names of this machine, its users and its folders.
+
+    Home folder, study, cache, user and host names are replaced by ``~``, ``<study>``, ``<cache>``,
+    ``<user>`` and ``<host>``.
+    """
+    try:
+        root: str | None = str(study_root())
+    except BadInput:
+        root = None
+    for pattern, name in _replacements(str(cache_dir()), root):
+        text = pattern.sub(name, text)
+    return text
