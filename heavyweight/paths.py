@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import re
@@ -59,10 +60,8 @@ def _replacements(cache: str, root: str | None) -> tuple[tuple[re.Pattern[str], 
         if len(path) > 1
     ]
     words = [(socket.gethostname(), "<host>")]
-    try:
+    with contextlib.suppress(KeyError, OSError):  # a container's user need not be in passwd
         words.append((getpass.getuser(), "<user>"))
-    except (KeyError, OSError):  # a container's user without an entry in passwd
-        pass
     # Short or generic words ("root", "user") would maul the text and identify nobody.
     generic = {"root", "user", "users", "localhost", "ubuntu", "admin", "runner", "jovyan"}
     rules += [

