@@ -250,9 +250,7 @@ class RunFolder:
 
 
 def frame(source: CellFile | pa.Table) -> pd.DataFrame:
-    """Rows as a DataFrame; integers that may be missing are nullable, lists are numpy arrays."""
+    """Rows as a DataFrame; integers are nullable, lists are numpy arrays."""
     table = source.requests() if isinstance(source, CellFile) else source
     nullable = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
-    mapped = table.schema
-    missing = {f.type for f in mapped if f.nullable}
-    return table.to_pandas(types_mapper=lambda t: nullable.get(t) if t in missing else None)
+    return table.to_pandas(types_mapper=nullable.get)
