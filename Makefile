@@ -1,0 +1,50 @@
+# `make study` measures and makes the page; `make test` tests. Both set themselves up.
+PROFILE ?= quick
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+HEAVYWEIGHT := $(BIN)/heavyweight
+
+.DEFAULT_GOAL := help
+.PHONY: help study test check lab lock clean
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@echo "  PROFILE is one of: smoke quick full article emulated (now: $(PROFILE))"
+
+# Hashes are checked; uv where there is one, pip otherwise.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "found: $$($(PYTHON) --version 2>&1). Expected: Python 3.11 or later." \
+	       "Remedy: make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	@echo "making .venv from requirements.lock ..." >&2
+	@if command -v uv >/dev/null 2>&1; then \
+	  uv venv --quiet --allow-existing --python "$$(command -v $(PYTHON))" .venv && \
+	  uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock; \
+	else \
+	  $(PYTHON) -m venv .venv && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	    -r requirements.lock; \
+	fi
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+study: $(READY) ## measure (PROFILE=quick), then make the page
+	@$(HEAVYWEIGHT) study run --profile $(PROFILE)
+	@$(HEAVYWEIGHT) report "$$($(HEAVYWEIGHT) study name --profile $(PROFILE))"
+
+test: $(READY) ## unit tests, notebooks, pages
+	@$(BIN)/python -m pytest --nbval --nbval-current-env tests analysis
+
+check: $(READY) ## formatting, lint, types, import contracts
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab --ip 127.0.0.1 notebooks/session.ipynb
+
+lock: $(READY) ## resolve requirements.lock anew
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-header --no-emit-index-url --extra test pyproject.toml -o requirements.lock
+
+clean: ## remove what was made here; measured data stays
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,82 @@
+"""The command's tree; each noun is a module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heavyweight import __version__
+from heavyweight.cli import models, servers, study
+from heavyweight.cli.output import AsJson, console, emit, progress, say, table
+
+app = typer.Typer(
+    name="heavyweight",
+    help="When is the heavyweight worth it? Ollama against vLLM, measured on your machine.",
+    epilog="Examples: heavyweight doctor | heavyweight study plan --profile quick | "
+    "heavyweight study run --profile quick | heavyweight report quick-1",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(servers.app, name="servers")
+app.add_typer(models.app, name="models")
+app.add_typer(study.app, name="study")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+@app.command(epilog="Example: heavyweight doctor --json")
+def doctor(as_json: AsJson = False) -> None:
+    """Say what is here, what is missing, and the remedy for each."""
+    from heavyweight.doctor import examine
+
+    findings = examine()
+    if as_json:
+        emit([vars(finding) for finding in findings])
+    else:
+        marks = {True: "ok", False: "missing", None: "-"}
+        table(
+            ["", "what", "found", "remedy"],
+            [[marks[f.ok], f.name, f.found, f.remedy] for f in findings],
+        )
+
+
+@app.command(epilog="Example: heavyweight report quick-1 --out report.html")
+def report(
+    run: Annotated[str, typer.Argument(help="A run's name or folder; empty: the newest.")] = "",
+    out: Annotated[Path | None, typer.Option(help="The page; empty: report.html there.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Execute the analysis notebooks over a run and make one self-contained page."""
+    from heavyweight.cli.runs import find_run
+    from heavyweight.report import report as make
+
+    folder = find_run(run)
+    page = make(folder.path, out or folder.path / "report.html", progress=progress)
+    if as_json:
+        emit({"run": folder.run.run, "page": say(page)})
+    else:
+        console.print(say(page))
+
+
+@app.command(epilog="Example: heavyweight dictionary > data/README.md")
+def dictionary() -> None:
+    """Print the data dictionary that is data/README.md."""
+    from heavyweight.dictionary import markdown
+
+    print(markdown(), end="")

@@ -1,0 +1,24 @@
+"""What a study needs before its first session: servers installed, artefacts made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from heavyweight import design, models, servers
+from heavyweight.runner import Job
+
+
+def set_up(job: Job, progress: Callable[[str], None]) -> None:
+    """Install the servers of a study's arms and make their artefacts; what is there is kept.
+
+    Raises:
+        InstallFailed, NotInstalled: with the remedy.
+    """
+    study = design.load_study(job.root / "study.toml")
+    arms = [study.arm(name) for name in job.profile.arms]
+    kinds = {arm.server for arm in arms} & {"ollama", "vllm"}
+    for kind in sorted(kinds):
+        servers.install(kind, progress)
+    wanted = sorted({arm.artefact for arm in arms} - {"none"})
+    if wanted:
+        models.prepare(study.model(job.profile.model), wanted, progress)

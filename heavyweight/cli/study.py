@@ -1,0 +1,208 @@
+"""heavyweight study: plan it, run it, look at what was measured."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from heavyweight import design, runner
+from heavyweight.cli.display import StudyDisplay
+from heavyweight.cli.output import AsJson, console, emit, errors, progress, say, table
+from heavyweight.cli.runs import all_runs, find_run
+from heavyweight.cli.setup import set_up
+from heavyweight.errors import StoreError
+from heavyweight.parameters import Parameters
+from heavyweight.paths import study_root
+
+app = typer.Typer(no_args_is_help=True, help="Plan a study, run it, look at it.")
+
+ProfileName = Annotated[str, typer.Option("--profile", "-p", help="A profile of study.toml.")]
+RunName = Annotated[str, typer.Option("--run", help="Name of the run; empty: the newest begun.")]
+ArmNames = Annotated[list[str] | None, typer.Option("--arm", help="Only these arms (repeat it).")]
+Blocks = Annotated[int | None, typer.Option(min=1, max=99, help="Another number of blocks.")]
+RunArgument = Annotated[str, typer.Argument(help="A run's name or folder; empty: the newest.")]
+
+
+def _job(
+    profile: str, run: str, new: bool, arm: list[str] | None, blocks: int | None, **extra: Any
+) -> runner.Job:
+    root = study_root()
+    study = design.load_study(root / "study.toml")
+    given = {key: value for key, value in extra.items() if value not in (None, False)}
+    chosen = study.profile(profile)
+    for name in arm or chosen.arms:
+        # Refuse a URL for the wrong arm and the like before anything is written.
+        Parameters.checked({"arm": study.arm(name).name, **given}).applied_to(study.arm(name))
+    return runner.prepare_job(
+        root,
+        study,
+        chosen,
+        runs=root / "data" / "runs",
+        name=run or None,
+        new=new,
+        arms=arm,
+        blocks=blocks,
+        extra=given,
+    )
+
+
+@app.command(epilog="Example: heavyweight study plan --profile full")
+def plan(profile: ProfileName = "quick", as_json: AsJson = False) -> None:
+    """Print what would run, in its order, and how long it should take. Nothing is written."""
+    study = design.load_study(study_root() / "study.toml")
+    chosen = study.profile(profile)
+    sessions = design.plan(chosen, study.seed)
+    minutes = runner.expected_minutes(chosen, all_runs())
+    total = sum(minutes.get(session.arm, 0.0) for session in sessions)
+    if as_json:
+        emit(
+            {
+                "profile": chosen.name,
+                "model": chosen.model,
+                "sessions": [
+                    {**vars(s), "session": s.name, "minutes": minutes.get(s.arm)} for s in sessions
+                ],
+                "minutes": total,
+            }
+        )
+        return
+    console.print(f"{chosen.name}: {chosen.about}. Model {study.model(chosen.model).title}, ")
+    console.print(f"{chosen.output_tokens} output tokens, about {study.same.prompt_tokens} prompt.")
+    table(
+        ["block", "session", "users, in this order", "about min"],
+        [
+            [s.block, s.name, " ".join(map(str, s.users)), f"{minutes.get(s.arm, 0):.1f}"]
+            for s in sessions
+        ],
+    )
+    console.print(f"{len(sessions)} sessions, about {total:.0f} minutes, once installed.")
+
+
+@app.command(
+    name="run",
+    epilog="Examples: heavyweight study run --profile smoke | heavyweight study run --arm openai "
+    "--base-url http://127.0.0.1:8000/v1",
+)
+def run_study(
+    profile: ProfileName = "quick",
+    run_name: RunName = "",
+    new: Annotated[bool, typer.Option(help="Begin a new run even if one is there.")] = False,
+    arm: ArmNames = None,
+    blocks: Blocks = None,
+    base_url: Annotated[str | None, typer.Option(help="Arm openai: where it listens.")] = None,
+    served_model: Annotated[str | None, typer.Option(help="Arm openai: model's name.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="The servers' port.")] = None,
+    allow_remote: Annotated[
+        bool, typer.Option(help="Let the load go to another host than this one.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure: install what is missing, run what is left, keep what is done.
+
+    Ctrl-C stops cleanly; the same call goes on where it stopped.
+    """
+    options = {
+        "base_url": base_url,
+        "served_model": served_model,
+        "port": port,
+        "allow_remote": allow_remote,
+    }
+    job = _job(profile, run_name, new, arm, blocks, **options)
+    left = job.left()
+    if left:
+        set_up(job, progress)
+        minutes = runner.expected_minutes(job.profile, all_runs())
+        with StudyDisplay(job, minutes, errors) as display:
+            runner.execute(job, display.update)
+    else:
+        progress(f"{job.folder.run.run} is complete: nothing to do (--new begins another run).")
+    _print_summary(job.folder.path.name, as_json)
+    progress(f"Raw data: {say(job.folder.path)}. The page: heavyweight report {job.folder.run.run}")
+
+
+@app.command(name="list", epilog="Example: heavyweight study list --json")
+def list_runs(as_json: AsJson = False) -> None:
+    """The runs that are here."""
+    rows = []
+    for folder in all_runs():
+        record = folder.run
+        sessions = folder.sessions()
+        done = sum(session.record.complete for session in sessions)
+        planned = record.blocks * len(record.arms)
+        rows.append(
+            {
+                "run": say(folder.path),
+                "profile": record.profile,
+                "created_utc": record.created_utc,
+                "sessions_complete": done,
+                "sessions_planned": planned,
+                "emulated": record.emulated,
+            }
+        )
+    if as_json:
+        emit(rows)
+    else:
+        table(
+            ["run", "profile", "begun (UTC)", "sessions"],
+            [
+                [
+                    r["run"],
+                    r["profile"] + (" EMULATED" if r["emulated"] else ""),
+                    r["created_utc"],
+                    f"{r['sessions_complete']}/{r['sessions_planned']}",
+                ]
+                for r in rows
+            ],
+        )
+
+
+def _print_summary(name: str, as_json: bool) -> None:
+    from heavyweight.cli.tables import print_summary
+    from heavyweight.estimates import assess, summary
+
+    assessment = assess(find_run(name))
+    if as_json:
+        emit(summary(assessment))
+    else:
+        print_summary(assessment)
+
+
+@app.command(epilog="Example: heavyweight report $(heavyweight study name --profile quick)")
+def name(profile: ProfileName = "quick") -> None:
+    """Print the name of a profile's newest run."""
+    root = study_root()
+    chosen = design.load_study(root / "study.toml").profile(profile)
+    names = runner.run_names(root / "data" / "runs", chosen.name)
+    if not names:
+        raise StoreError(
+            f"no run of profile {profile!r} here",
+            "one below data/runs",
+            f"heavyweight study run --profile {profile}",
+        )
+    print(names[-1])
+
+
+@app.command(epilog="Example: heavyweight study show quick-1 --json")
+def show(run: RunArgument = "", as_json: AsJson = False) -> None:
+    """Throughput, and the ratio of the arms with its interval."""
+    _print_summary(str(find_run(run).path), as_json)
+
+
+@app.command(epilog="Example: heavyweight study check smoke-1")
+def check(run: RunArgument = "", as_json: AsJson = False) -> None:
+    """Every check of every cell; exit code 1 if work is missing, wrong or unequal.
+
+    A cell that is INVALID only because the machine was noisy is told, and is not a failure here.
+    """
+    from heavyweight.cli.tables import check_result, print_checks
+    from heavyweight.estimates import assess
+
+    assessment = assess(find_run(run))
+    result = check_result(assessment)
+    if as_json:
+        emit(result)
+    else:
+        print_checks(assessment, result)
+    if not result["work_is_sound"]:
+        raise typer.Exit(1)

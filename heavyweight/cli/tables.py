@@ -1,0 +1,3 @@
+"""Estimates and checks as tables on a terminal."""
+
+from __future__ import annotations

@@ -1,0 +1,101 @@
+"""The run folder of a study: made once with its plan, opened again to go on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+from heavyweight.design import Profile, Study
+from heavyweight.errors import StoreError
+from heavyweight.parameters import Parameters
+from heavyweight.records import Run
+from heavyweight.store import RunFolder
+
+BY_HAND = "by-hand"  # in place of a profile's name: sessions executed by themselves
+
+
+def commit_of(root: Path) -> tuple[str | None, bool | None]:
+    """The checkout's commit and whether it has no changes; (None, None) outside a checkout."""
+    if not shutil.which("git"):
+        return None, None
+    git = ["git", "-C", str(root)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if head.returncode:
+        return None, None
+    status = subprocess.run(
+        [*git, "status", "--porcelain"], capture_output=True, text=True, check=False
+    )
+    return head.stdout.strip(), not status.stdout.strip()
+
+
+def run_record(
+    name: str, root: Path, study: Study, profile: Profile, *, arms: list[str], label: str
+) -> Run:
+    """What is planned, as it is written to run.json.
+
+    Args:
+        name: name of the run's folder.
+        root: the study's folder.
+        study: study.toml.
+        profile: the profile that is run.
+        arms: its arms, or those that were asked for.
+        label: the profile's name, or ``by-hand``.
+    """
+    commit, clean = commit_of(root)
+    chosen = [study.arm(arm) for arm in arms]
+    return Run(
+        run=name,
+        profile=label,
+        seed=study.seed,
+        created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        commit=commit,
+        clean=clean,
+        emulated=any(arm.emulated for arm in chosen),
+        blocks=profile.blocks,
+        users=sorted(profile.users),
+        arms=arms,
+        contrasts={
+            name: pair for name, pair in profile.contrasts.items() if set(pair) <= set(arms)
+        },
+        limits=study.limits,
+        labels={arm.name: arm.label for arm in chosen},
+    )
+
+
+def open_run(root: Path, study: Study, profile: Profile, parameters: Parameters) -> RunFolder:
+    """The run folder that a session writes to; made for a session executed by itself.
+
+    A session by itself may add arms and loads to a run that was also begun by hand; a planned run
+    takes only what was planned.
+
+    Raises:
+        StoreError: the run was planned otherwise.
+    """
+    path = root / parameters.runs / parameters.run
+    users = parameters.users or profile.users
+    if (path / "run.json").exists():
+        folder = RunFolder.open(path)
+        run = folder.run
+        if run.profile != BY_HAND:
+            if parameters.arm not in run.arms or not set(users) <= set(run.users):
+                raise StoreError(
+                    f"run {run.run!r} was planned without {parameters.arm} at {users} users",
+                    f"one of {', '.join(run.arms)} at some of {run.users} users",
+                    "choose another name with the parameter run",
+                )
+            return folder
+        arms = list(dict.fromkeys([*run.arms, parameters.arm]))
+        grown = run_record(parameters.run, root, study, profile, arms=arms, label=BY_HAND)
+        grown = grown.model_copy(
+            update={
+                "blocks": max(run.blocks, parameters.block),
+                "users": sorted({*run.users, *users}),
+                "created_utc": run.created_utc,
+            }
+        )
+        return RunFolder.replace(path, grown)
+    record = run_record(parameters.run, root, study, profile, arms=[parameters.arm], label=BY_HAND)
+    record = record.model_copy(update={"blocks": parameters.block, "users": sorted(users)})
+    return RunFolder.create(path, record)

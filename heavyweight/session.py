@@ -1,0 +1,267 @@
+"""One session: one start of one server, its cold start timed, all its loads run, its stop verified.
+
+The notebook notebooks/session.ipynb is made of calls into this module; one execution of it is one
+session. What is finished is on disk after each cell, so a session that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import pandas as pd
+
+from heavyweight import design, load, machine, servers, store
+from heavyweight.errors import ServerError, StudyError
+from heavyweight.parameters import Parameters
+from heavyweight.paths import scrub
+from heavyweight.progress import Progress
+from heavyweight.records import Session as SessionRecord
+from heavyweight.records import Software
+from heavyweight.run import open_run
+from heavyweight.servers.lock import SessionLock
+from heavyweight.setting import Setting
+
+READY_TIMEOUT_S = 900.0
+MAX_STARTS = 3  # a server that dies again and again is not started for ever
+
+
+class Session:
+    """One server measured under all its loads.
+
+    Args:
+        parameters: which arm, block and loads; see :class:`heavyweight.parameters.Parameters`.
+
+    Raises:
+        BadInput: a parameter cannot be used.
+        NotInstalled: the server or the model's artefact is missing.
+        StoreError: the run folder holds another plan.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.setting = setting = Setting.resolve(parameters)
+        self.folder = open_run(setting.root, setting.study, setting.profile, parameters)
+        self.path = self.folder.path / design.session_name(parameters.block, setting.arm.name)
+        self.progress = Progress(self.folder.path, self.path.name)
+        self.server = servers.server_for(setting.arm)
+        self.record = self._record()
+        self._lock: SessionLock | None = None
+
+    @classmethod
+    def from_notebook(cls, namespace: Mapping[str, Any]) -> Self:
+        """The session that a notebook's parameters cell describes; unknown names are refused."""
+        return cls(Parameters.from_namespace(namespace))
+
+    def _record(self) -> SessionRecord:
+        """session.json as it was left, or a new one."""
+        file = self.path / store.SESSION_FILE
+        if file.exists():
+            return store.read_json(file, SessionRecord)
+        setting, arm = self.setting, self.setting.arm
+        installed = [setting.installed] if setting.installed else []
+        return SessionRecord(
+            run=self.folder.run.run,
+            session=self.path.name,
+            arm=arm.name,
+            server=arm.server,
+            block=setting.parameters.block,
+            order=setting.parameters.order,
+            emulated=arm.emulated,
+            model=setting.model.name,
+            artefact=arm.artefact,
+            artefact_sha256=setting.artefact_sha256,
+            slots=arm.slots,
+            context_tokens=setting.study.same.context_tokens,
+            settings=self.server.settings(),
+            software=[
+                Software(
+                    name=one.name,
+                    version=one.version,
+                    detail={key: scrub(str(value)) for key, value in one.build.items()},
+                )
+                for one in installed
+            ],
+            machine=machine.describe(),
+            users_planned=setting.users,
+        )
+
+    def _save(self, **changes: Any) -> None:
+        self.record = self.record.model_copy(update=changes)
+        self.path.mkdir(parents=True, exist_ok=True)
+        store.write_json(self.path / store.SESSION_FILE, self.record)
+
+    @property
+    def missing(self) -> list[int]:
+        """Loads that are still to be measured, in their order."""
+        done = {file.cell.cell_id for file in store.SessionFolder(self.path).cells()}
+        return [users for users in self.setting.users if self.setting.cell_id(users) not in done]
+
+    def start(self) -> pd.Series:
+        """Start the server and time its cold start; nothing is started where nothing is missing.
+
+        Returns:
+            What the server is and how long it took.
+        """
+        if not self.missing:
+            return pd.Series({"session": self.path.name, "state": "measured already"})
+        planned = self.setting.users
+        self.progress.begin(planned, len(planned) - len(self.missing))
+        with self._told():
+            self._lock = SessionLock()
+            self._lock.acquire()
+            atexit.register(self.close)
+            self._start_server()
+        start = self.record.starts[-1]
+        identity = self.record.identity
+        return pd.Series(
+            {
+                "session": self.path.name,
+                "server": f"{identity.server} {identity.version or ''}".strip(),
+                "model": identity.model,
+                "start": start.start_id,
+                "ready_ms": round(start.ready_ms or 0.0),
+                "first_token_ms": round(start.first_token_ms or 0.0),
+            }
+        )
+
+    def _start_server(self) -> None:
+        """Spawn, wait until ready, check who answers, time the first token."""
+        setting = self.setting
+        start_id = len(self.record.starts) + 1
+        self._save()
+        log = self.path / f"server-{start_id}.log"
+        config = servers.ServerConfig(
+            arm=setting.arm,
+            model=setting.model,
+            cores=setting.cores,
+            context_tokens=setting.study.same.context_tokens,
+            port=servers.free_port(setting.parameters.port),
+            log_path=log,
+            seed=setting.study.seed,
+            artefact=setting.artefact,
+        )
+        self.progress.phase(f"starting {setting.arm.label}")
+        started = datetime.now(UTC)
+        self.server.start(config)
+        if self._lock and self.server.process:
+            self._lock.record_server(self.server.process.pgid, config.port)
+        ready_ms = self.server.ready(READY_TIMEOUT_S)
+        identity = self.server.identify()
+        first = load.first_token(
+            self.server.base_url,
+            self.server.served_model,
+            self.server.extra_body,
+            seed=setting.study.seed,
+            block=setting.parameters.block,
+            start_id=start_id,
+            allow_remote=setting.parameters.allow_remote,
+        )
+        spawned_ns = self.server.spawned_ns
+        start = self.server.start_record(start_id).model_copy(
+            update={
+                "started_utc": started.isoformat(timespec="seconds"),
+                "ready_ms": ready_ms,
+                "first_token_ms": (first.first_ns - spawned_ns) / 1e6 if spawned_ns else None,
+                "first_request_ttft_ms": (first.first_ns - first.sent_ns) / 1e6,
+                "log": log.name if log.exists() else None,
+            }
+        )
+        self._save(identity=identity, starts=[*self.record.starts, start], complete=False)
+
+    def measure(self) -> pd.DataFrame:
+        """Measure every load that is missing; each is on disk when it is done.
+
+        A server that died is started again for the loads that are left, and the rows say so.
+
+        Returns:
+            One row a load: requests, errors, events counted.
+        """
+        with self._told():
+            for users in self.missing:
+                self._revive()
+                spec = self.setting.load_spec(
+                    users,
+                    self.server,
+                    run=self.folder.run.run,
+                    folder=self.path,
+                    start_id=len(self.record.starts),
+                    stop_path=self.progress.stop_path,
+                )
+                load.measure(spec, lambda state, users=users: self.progress.cell(users, state))
+                self.progress.cell_done()
+        return self.summary()
+
+    def _revive(self) -> None:
+        """Start the server again if it is gone."""
+        if self.server.alive():
+            return
+        if len(self.record.starts) >= MAX_STARTS:
+            raise ServerError(
+                f"{self.setting.arm.label} died in {len(self.record.starts)} starts of {self.path.name}",
+                "a server that survives its load",
+                f"read {self.path.name}/server-*.log; call again to go on with what is missing",
+            )
+        self.server.stop()
+        self._start_server()
+
+    def stop(self) -> pd.Series:
+        """Stop the server, verify that it is gone, and close the session.
+
+        Returns:
+            Whether the session is complete, and what is missing.
+        """
+        with self._told():
+            self.close()
+            missing = self.missing
+            self._save(
+                complete=not missing,
+                finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+        self.progress.end()
+        return pd.Series({"session": self.path.name, "complete": not missing, "missing": missing})
+
+    def close(self) -> None:
+        """Stop the server and let go of the machine; safe to call twice."""
+        try:
+            self.server.stop()
+        finally:
+            for log in self.path.glob("server-*.log"):
+                text = log.read_text(encoding="utf-8", errors="replace")
+                if (clean := scrub(text)) != text:
+                    store.write_text(log, clean)
+            if self._lock:
+                self._lock.release()
+                self._lock = None
+                atexit.unregister(self.close)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """On any failure: stop the server, and tell the runner in one message why."""
+        try:
+            with self.progress.interruptible():
+                yield
+        except BaseException as error:
+            self.progress.fail(error if isinstance(error, StudyError) else repr(error))
+            self.close()
+            raise
+
+    def summary(self) -> pd.DataFrame:
+        """What lies on disk for this session: counts only; analysis/ computes the rest."""
+        rows = []
+        for file in store.SessionFolder(self.path).cells():
+            table, cell = file.requests(), file.cell
+            failed = len(table) - table.column("error").null_count
+            rows.append(
+                {
+                    "users": cell.users,
+                    "requests": len(table),
+                    "errors": failed,
+                    "window_s": round((cell.window_end_ns - cell.window_start_ns) / 1e9, 1),
+                    "ended": cell.ended,
+                    "file": file.path.name,
+                }
+            )
+        return pd.DataFrame(rows)

@@ -1,0 +1,120 @@
+"""study.toml is refused with one clear message, and planned the same way every time."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heavyweight import design
+from heavyweight.errors import BadInput
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "study.toml").read_text()
+
+
+@pytest.fixture(scope="module")
+def study() -> design.Study:
+    return design.load_study(ROOT / "study.toml")
+
+
+def test_the_profiles_are_those_that_the_readme_names(study: design.Study) -> None:
+    assert set(study.profiles) == {"smoke", "quick", "full", "article", "emulated"}
+    assert study.profile("quick").users == [1, 4, 8, 50]
+    assert study.profile("full").blocks == 6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("users = [1, 4]\n", 'users = [1, "four"]\n', "profiles.smoke.users"),
+        ("users = [1, 4]\n", "users = [1, 1]\n", "each load once"),
+        ("blocks = 1\n", "blocks = 0\n", "profiles.smoke.blocks"),
+        ("blocks = 1\n", "blocks = 1\nblcks = 2\n", "blcks"),
+        ('arms = ["ollama-q4", "vllm-bf16"]', 'arms = ["ollama-q5", "vllm-bf16"]', "ollama-q5"),
+        ('model = "smollm2-135m"', 'model = "smollm3"', "smollm3"),
+        ('server = "ollama"', 'server = "olama"', "server"),
+        ("seed = 20260519", "seed = -1", "seed"),
+        ("schema = 1", "schema = 2", "schema"),
+        ("schema = 1", "schema = = 1", "not TOML"),
+        ('emulate = { api = "ollama", ttft_ms = 20, itl_ms = 2 }\n', "", "emulate"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert old in TEXT
+    path = tmp_path / "study.toml"
+    path.write_text(TEXT.replace(old, new, 1))
+    with pytest.raises(BadInput) as error:
+        design.load_study(path)
+    assert told in str(error.value)
+    assert "Remedy:" in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"study\.toml"):
+        design.load_study(tmp_path / "study.toml")
+
+
+@pytest.mark.parametrize("kind", ["profile", "arm", "model"])
+def test_an_unknown_name_gets_the_nearest_known_one(study: design.Study, kind: str) -> None:
+    name = next(iter(getattr(study, f"{kind}s")))
+    with pytest.raises(BadInput, match=f"did you mean '{name}'"):
+        getattr(study, kind)(name + "x")
+
+
+@given(seed=st.integers(0, 2**63), blocks=st.integers(1, 12))
+def test_a_plan_has_every_arm_once_a_block_and_every_load_once_a_session(
+    seed: int, blocks: int
+) -> None:
+    table = tomllib.loads(TEXT)
+    profile = design.Study.model_validate(table).profile("full")
+    profile = profile.model_copy(update={"blocks": blocks})
+    sessions = design.plan(profile, seed)
+    assert [s.block for s in sessions] == sorted(s.block for s in sessions)
+    for block in range(1, blocks + 1):
+        mine = [s for s in sessions if s.block == block]
+        assert sorted(s.arm for s in mine) == sorted(profile.arms)
+        assert [s.order for s in mine] == list(range(1, len(mine) + 1))
+    assert all(sorted(s.users) == sorted(profile.users) for s in sessions)
+    assert sessions == design.plan(profile, seed)
+
+
+def test_the_order_varies_between_blocks_and_seeds(study: design.Study) -> None:
+    profile = study.profile("full").model_copy(update={"blocks": 12})
+    orders = {
+        tuple(s.arm for s in design.plan(profile, seed) if s.block == block)
+        for seed in range(4)
+        for block in range(1, 13)
+    }
+    assert len(orders) > 12  # of the 24 orders of four arms, in 48 draws
+    for place in range(4):
+        assert {order[place] for order in orders} == set(profile.arms)
+
+
+def test_adding_an_arm_does_not_move_the_loads_of_the_others(study: design.Study) -> None:
+    quick, full = study.profile("quick"), study.profile("full")
+    assert design.load_order(study.seed, 2, "ollama-q4", quick.users) == next(
+        s.users for s in design.plan(quick, study.seed) if s.name == "b02-ollama-q4"
+    )
+    few = full.model_copy(update={"arms": ["ollama-q4"]})
+    mine = {s.name: s.users for s in design.plan(full, study.seed)}
+    assert all(mine[s.name] == s.users for s in design.plan(few, study.seed))
+
+
+def test_the_cell_id_depends_on_what_defines_it_and_not_on_the_label(study: design.Study) -> None:
+    arm = study.arm("ollama-q4")
+    base = design.cell_id(arm, "f" * 64, {"ollama": "0.24.0"}, users=1, block=1)
+    relabelled = arm.model_copy(update={"label": "another name"})
+    assert design.cell_id(relabelled, "f" * 64, {"ollama": "0.24.0"}, users=1, block=1) == base
+    others = [
+        design.cell_id(arm, "e" * 64, {"ollama": "0.24.0"}, users=1, block=1),
+        design.cell_id(arm, "f" * 64, {"ollama": "0.25.0"}, users=1, block=1),
+        design.cell_id(arm, "f" * 64, {"ollama": "0.24.0"}, users=2, block=1),
+        design.cell_id(arm, "f" * 64, {"ollama": "0.24.0"}, users=1, block=2),
+        design.cell_id(study.arm("ollama-q4-parallel"), "f" * 64, {"ollama": "0.24.0"},
+                       users=1, block=1),
+    ]  # fmt: skip
+    assert len({base, *others}) == 6

@@ -1,0 +1,82 @@
+"""The project holds what it promises: contracts, generated files, environments, notebooks."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from heavyweight.dictionary import markdown
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA_NAMES = {"matplotlib": "matplotlib-base", "ml-dtypes": "ml_dtypes"}
+
+
+def test_the_two_halves_import_nothing_from_each_other() -> None:
+    linted = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert linted.returncode == 0, linted.stdout + linted.stderr
+
+
+def test_every_module_belongs_to_a_half_or_to_both() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    sides = {m for c in contracts["contracts"] for m in c["source_modules"]}
+    both = {"store", "records", "errors", "paths", "dictionary", "cli"}
+    for path in sorted((ROOT / "heavyweight").iterdir()):
+        name = path.stem
+        if name.startswith("_") or name == "templates":
+            continue
+        assert f"heavyweight.{name}" in sides or name in both, f"{name} is under no contract"
+
+
+def test_the_data_dictionary_is_current() -> None:
+    assert (ROOT / "data" / "README.md").read_text() == markdown()
+
+
+def test_no_module_is_above_300_lines() -> None:
+    for path in (ROOT / "heavyweight").rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 300, path.name
+
+
+def test_the_conda_environment_has_the_same_packages_and_ranges() -> None:
+    wanted = {}
+    for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]:
+        name, ranges = re.fullmatch(r"([\w-]+)([^;]*).*", requirement).groups()
+        wanted[CONDA_NAMES.get(name, name)] = ranges.strip()
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    found = dict((entry.split(" ", 1) + [""])[:2] for entry in listed)
+    extra = {"python", "ollama", "pip"}
+    assert {name: ranges for name, ranges in found.items() if name not in extra} == wanted
+    assert found["ollama"] == "=0.24.0"
+
+
+def test_the_lock_names_every_dependency_with_hashes_and_no_address() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    for requirement in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]:
+        name = re.match(r"[\w-]+", requirement)[0]
+        assert re.search(rf"^{re.escape(name)}==\S+.*\\\n    --hash=sha256:", lock, re.M), name
+    assert "://" not in lock
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*/*.ipynb")), ids=lambda p: p.name)
+def test_a_notebook_is_purpose_parameters_and_calls(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert notebook.cells[0].cell_type == "markdown"
+    assert [cell for cell in code if "parameters" in cell.metadata.get("tags", [])] == [code[0]]
+    for line in code[0].source.splitlines():
+        assert re.fullmatch(r"\w+: [\w\[\] |]+ = .+  # .+", line), f"not typed or commented: {line}"
+    for cell in code:
+        assert not re.search(r"^\s*(def|class) ", cell.source, re.M)
+        assert len(cell.source.splitlines()) <= 15
+        if path.parent.name == "notebooks":
+            assert not cell.outputs

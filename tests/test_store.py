@@ -1,0 +1,103 @@
+"""Files are whole or not there, and never overwritten."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from heavyweight import store
+from heavyweight.errors import StoreError
+from heavyweight.records import REQUEST_COLUMNS, REQUEST_SCHEMA, Run
+from tests.synthetic import write_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> store.RunFolder:
+    made = write_run(tmp_path_factory.mktemp("runs") / "synthetic")
+    return made if isinstance(made, store.RunFolder) else store.RunFolder.open(made.path)
+
+
+def test_a_cell_is_read_as_it_was_written(run: store.RunFolder, tmp_path: Path) -> None:
+    first = run.sessions()[0].cells()[0]
+    table = first.requests()
+    path = store.write_cell(tmp_path, first.cell, table)
+    again = store.CellFile(path)
+    assert again.cell == first.cell
+    assert again.requests().equals(table)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_units_and_meanings_are_in_the_schema() -> None:
+    for column in REQUEST_COLUMNS:
+        metadata = REQUEST_SCHEMA.field(column.name).metadata
+        assert metadata[b"doc"].decode() == column.meaning
+        assert not column.name.endswith("_ns") or b"ns" in metadata[b"unit"]
+
+
+def test_a_finished_cell_is_never_overwritten(run: store.RunFolder) -> None:
+    file = run.sessions()[0].cells()[0]
+    before = file.path.read_bytes()
+    with pytest.raises(StoreError, match="exists already"):
+        store.write_cell(file.path.parent, file.cell, file.requests())
+    assert file.path.read_bytes() == before
+
+
+def test_stamps_are_packed_as_deltas(run: store.RunFolder) -> None:
+    file = pq.ParquetFile(run.sessions()[0].cells()[0].path)
+    group = file.metadata.row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    assert "DELTA_BINARY_PACKED" in columns["chunk_ns.list.element"].encodings
+    assert columns["sent_ns"].compression == "ZSTD"
+
+
+@pytest.mark.parametrize("keep", [0, 8, 0.5, 0.99])
+def test_a_cut_parquet_is_refused(run: store.RunFolder, tmp_path: Path, keep: float) -> None:
+    whole = run.sessions()[0].cells()[0].path.read_bytes()
+    size = int(keep * len(whole)) if isinstance(keep, float) else keep
+    path = tmp_path / "n0001-cut.parquet"
+    path.write_bytes(whole[:size])
+    with pytest.raises(StoreError, match="cannot be read"):
+        _ = store.CellFile(path).cell
+
+
+def test_a_parquet_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "n0001-other.parquet"
+    pq.write_table(pa.table({"x": [1]}), path)
+    with pytest.raises(StoreError):
+        _ = store.CellFile(path).cell
+
+
+def test_a_run_folder_that_is_not_there_or_cut_off(tmp_path: Path, run: store.RunFolder) -> None:
+    with pytest.raises(StoreError, match="no run folder"):
+        store.RunFolder.open(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match=r"no run\.json"):
+        store.RunFolder.open(tmp_path)
+    (tmp_path / "run.json").write_text((run.path / "run.json").read_text()[:50])
+    with pytest.raises(StoreError, match="cut off"):
+        store.RunFolder.open(tmp_path)
+
+
+def test_another_plan_is_refused_and_the_same_goes_on(tmp_path: Path, run: store.RunFolder) -> None:
+    store.RunFolder.create(tmp_path / "r", run.run)
+    later = run.run.model_copy(update={"created_utc": "2030-01-01T00:00:00+00:00", "commit": "x"})
+    assert store.RunFolder.create(tmp_path / "r", later).run == run.run
+    other: Run = run.run.model_copy(update={"seed": run.run.seed + 1})
+    with pytest.raises(StoreError, match="another plan"):
+        store.RunFolder.create(tmp_path / "r", other)
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+    path = store.write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(StoreError, match="cannot write"), pytest.MonkeyPatch.context() as patch:
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(os, "fsync", full)
+        store.write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
