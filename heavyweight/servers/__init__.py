@@ -1,0 +1,3 @@
+"""Servers: install, start, ready, identify, stop."""
+
+from __future__ import annotations

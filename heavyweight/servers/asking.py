@@ -1,0 +1,67 @@
+"""Short questions to a server on this machine, outside the measured load."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from heavyweight.errors import ServerError
+
+# A proxy of the user's must never stand between the study and a server on this machine.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+_UNANSWERED = (urllib.error.URLError, http.client.HTTPException, OSError)
+
+
+def status_of(url: str, timeout_s: float = 2.0) -> int | None:
+    """HTTP status of a GET; None if nobody answered."""
+    try:
+        with _OPENER.open(url, timeout=timeout_s) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except _UNANSWERED:
+        return None
+
+
+def get_text(url: str, timeout_s: float = 10.0) -> str:
+    """Body of a GET.
+
+    Raises:
+        ServerError: no answer, or not status 200.
+    """
+    return _ask(urllib.request.Request(url), timeout_s)
+
+
+def get_json(url: str, timeout_s: float = 10.0) -> Any:
+    """Body of a GET, parsed; raises ServerError as :func:`get_text` does."""
+    return _parsed(url, get_text(url, timeout_s))
+
+
+def post_json(url: str, body: dict[str, Any], timeout_s: float = 60.0) -> Any:
+    """Answer to a POST of JSON, parsed; raises ServerError as :func:`get_text` does."""
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    return _parsed(url, _ask(request, timeout_s))
+
+
+def _ask(request: urllib.request.Request, timeout_s: float) -> str:
+    try:
+        with _OPENER.open(request, timeout=timeout_s) as answer:
+            return str(answer.read().decode("utf-8", "replace"))
+    except urllib.error.HTTPError as error:
+        said = error.read(500).decode("utf-8", "replace")
+        raise ServerError(f"{request.full_url} answered {error.code}: {said}", "200") from error
+    except _UNANSWERED as error:
+        raise ServerError(f"{request.full_url} did not answer: {error}", "status 200") from error
+
+
+def _parsed(url: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ServerError(f"{url} answered {text[:200]!r}", "JSON") from error

@@ -1,0 +1,257 @@
+"""A server is a few verbs: install, start, ready, identify, idle, stop."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from heavyweight.errors import NotReady, PortTaken, ServerError
+from heavyweight.paths import scrub
+from heavyweight.records import ServerIdentity, ServerStart, Software
+from heavyweight.servers.ports import LOOPBACK, check_port_free, free_port, port_open
+from heavyweight.servers.process import (
+    ManagedProcess,
+    clean_environment,
+    group_members,
+    tail,
+    usable_cores,
+)
+
+if TYPE_CHECKING:
+    from heavyweight.design import Arm, Model
+    from heavyweight.models import PreparedArtefact
+
+__all__ = [
+    "LOOPBACK", "Installed", "ManagedProcess", "Progress", "Server", "ServerConfig",
+    "check_port_free", "free_port", "group_members", "port_open", "tail", "usable_cores",
+]  # fmt: skip
+
+Progress = Callable[[str], None]
+POLL_S = 0.02  # resolution of ready_ms
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A server that is on this machine and said its version when it was run.
+
+    Attributes:
+        name: ollama, vllm or emulated.
+        version: as it said itself.
+        path: the program, or the Python that runs it.
+        build: where it comes from, flags, checksums; kept in every session's record.
+    """
+
+    name: str
+    version: str
+    path: Path
+    build: dict[str, str]
+
+    def software(self) -> Software:
+        """The same as a record, without names of this machine."""
+        detail = {key: scrub(value) for key, value in self.build.items()}
+        return Software(name=self.name, version=self.version, detail=detail)
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """What one start of a server is given.
+
+    Attributes:
+        arm: server, version, slots and flags.
+        model: the weights.
+        cores: processors of the server and all that it starts.
+        context_tokens: context of one slot.
+        port: on 127.0.0.1, checked to be free.
+        log_path: gets stdout and stderr.
+        seed: of the server, where it takes one.
+        artefact: the model's file or folder; None where the arm loads none.
+    """
+
+    arm: Arm
+    model: Model
+    cores: list[int]
+    context_tokens: int
+    port: int
+    log_path: Path
+    seed: int
+    artefact: PreparedArtefact | None = None
+
+
+class Server(ABC):
+    """One server of one arm; start and stop it once.
+
+    Attributes:
+        kind: as in study.toml.
+        api: how requests are spoken.
+        base_url: without a path, http://127.0.0.1:PORT.
+        served_model: name of the model in requests.
+        extra_body: fields that every request to this server carries.
+        process: None before the start, and where the server is not ours.
+    """
+
+    kind: ClassVar[Literal["ollama", "vllm", "openai", "emulated"]]
+    api: ClassVar[str] = "openai-chat"
+    start_timeout_s: ClassVar[float] = 60.0
+    stop_timeout_s: ClassVar[float] = 20.0
+
+    def __init__(self) -> None:
+        self.process: ManagedProcess | None = None
+        self.base_url = ""
+        self.served_model = ""
+        self.extra_body: dict[str, Any] = {}
+        self.ready_ms: float | None = None
+        self._config: ServerConfig | None = None
+        self._environment: dict[str, str] = {}
+        self._started_utc = ""
+        self._affinity_seen: list[int] = []
+
+    @classmethod
+    @abstractmethod
+    def install(cls, progress: Progress, version: str | None = None) -> Installed:
+        """Put the server on this machine, or find it there, and run it for its version."""
+
+    @abstractmethod
+    def installed(self, config: ServerConfig) -> Installed:
+        """What :meth:`install` recorded; raises NotInstalled."""
+
+    @abstractmethod
+    def command(self, config: ServerConfig) -> list[str]:
+        """The command line."""
+
+    @abstractmethod
+    def environment(self, config: ServerConfig) -> dict[str, str]:
+        """The variables that the study sets, without those that are inherited."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Whether the server says that it is ready; quick, and quiet if it is not."""
+
+    @abstractmethod
+    def identify(self) -> ServerIdentity:
+        """What answers on the port.
+
+        Raises:
+            ServerError: another version, model or context than the arm says.
+        """
+
+    @abstractmethod
+    def idle(self) -> bool | None:
+        """Whether no request is in flight; None where the server cannot be asked."""
+
+    @abstractmethod
+    def name_of_model(self, config: ServerConfig) -> str:
+        """Name under which requests ask for the model."""
+
+    def start(self, config: ServerConfig) -> None:
+        """Spawn the server.
+
+        Raises:
+            PortTaken: somebody answers on the port already.
+            NotInstalled: the server, or the artefact that it loads, is missing.
+            ServerError: it cannot be spawned as the arm says.
+        """
+        if self.process is not None:
+            raise ServerError("this server was started before", "one start", "make a new one")
+        command, own = self.command(config), self.environment(config) | config.arm.env
+        check_port_free(config.port)
+        self._config, self._environment = config, own
+        self.base_url = f"http://{LOOPBACK}:{config.port}"
+        self.served_model = self.name_of_model(config)
+        self.extra_body |= config.arm.extra_body
+        self._started_utc = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.process = ManagedProcess.spawn(
+            command, clean_environment(own), config.cores, config.log_path, config.port
+        )
+
+    def ready(self, timeout_s: float | None = None) -> float:
+        """Wait until the server is ready; ms from the spawn.
+
+        Args:
+            timeout_s: from now on; by default what this kind of server may take.
+
+        Raises:
+            NotReady: it ended, or is late; with its last log lines.
+            PortTaken: another process answers on its port.
+        """
+        process = self._process()
+        limit_s = self.start_timeout_s if timeout_s is None else timeout_s
+        deadline = time.monotonic() + limit_s
+        while not self.answers():
+            if not process.alive():
+                raise self._not_ready(f"it ended with status {process.returncode}")
+            if time.monotonic() > deadline:
+                raise self._not_ready(f"it did not answer within {limit_s:.0f} s")
+            time.sleep(POLL_S)
+        self.ready_ms = (time.perf_counter_ns() - process.spawn_monotonic_ns) / 1e6
+        if process.listens() is False:
+            raise PortTaken(
+                f"another process answers on port {process.port}",
+                f"the {self.kind} server that was just started",
+                "stop the other one or choose another port",
+            )
+        self._affinity_seen = process.affinity_seen()
+        return self.ready_ms
+
+    def stop(self) -> None:
+        """Stop the server's whole process group, verified; its log is scrubbed of names.
+
+        Raises:
+            ServerError: a process is left or the port still answers.
+        """
+        if self.process is None:
+            return
+        self._affinity_seen = self.process.affinity_seen() or self._affinity_seen
+        self.process.stop(self.stop_timeout_s)
+        log = self.process.log_path
+        log.write_text(scrub(log.read_text("utf-8", "replace")), "utf-8")
+
+    def start_record(self, start_id: int) -> ServerStart:
+        """This start as a record, without names of this machine."""
+        process, config = self._process(), self._given()
+        return ServerStart(
+            start_id=start_id,
+            started_utc=self._started_utc,
+            command=[scrub(word) for word in process.command],
+            environment={name: scrub(value) for name, value in self._environment.items()},
+            cores=sorted(config.cores),
+            affinity_seen=process.affinity_seen() or self._affinity_seen,
+            port=config.port,
+            pgid=process.pgid,
+            ready_ms=self.ready_ms,
+            first_token_ms=None,  # of the first request, which the session sends
+            first_request_ttft_ms=None,
+            log=config.log_path.name,
+        )
+
+    def _not_ready(self, why: str) -> NotReady:
+        process = self._process()
+        lines = scrub(tail(process.log_path)) or "(its log is empty)"
+        return NotReady(
+            f"{self.kind} is not ready: {why}. Its last log lines:\n{lines}\n",
+            "",
+            f"read its whole log, {process.log_path.name}, and `heavyweight doctor`",
+        )
+
+    def _expect(self, what: str, found: object, expected: object) -> None:
+        """Raise ServerError unless the running server is as the arm says."""
+        if found != expected:
+            raise ServerError(
+                f"the {self.kind} server on {self.base_url} says {what} {found}",
+                f"{what} {expected}",
+                "correct study.toml or install that version: heavyweight servers install",
+            )
+
+    def _process(self) -> ManagedProcess:
+        if self.process is None:
+            raise ServerError("the server was not started", "start() first")
+        return self.process
+
+    def _given(self) -> ServerConfig:
+        if self._config is None:
+            raise ServerError("the server was not started", "start() first")
+        return self._config
