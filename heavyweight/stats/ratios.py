@@ -1,0 +1,92 @@
+"""Means and ratios over blocks, on the log scale: the block is the unit of the experiment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from heavyweight.stats.estimate import Estimate
+
+
+def mean_log_t(values: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Geometric mean with Student's t interval on the log scale.
+
+    Args:
+        values: one positive number a block.
+        confidence: of the interval.
+
+    Returns:
+        The estimate; one block has a value and no interval.
+
+    Raises:
+        ValueError: no values, or one that is not positive and finite.
+    """
+    numbers = np.asarray(values, dtype=float)
+    if numbers.size == 0:
+        raise ValueError("no values")
+    if not (np.isfinite(numbers) & (numbers > 0)).all():
+        raise ValueError("a value is not positive and finite, so it has no logarithm")
+    logs = np.log(numbers)
+    n, mean = int(logs.size), float(logs.mean())
+    method = "geometric mean, Student's t over blocks on the log scale"
+    if n == 1:
+        value = float(numbers.item())
+        return Estimate(value, math.nan, math.nan, 1, confidence, method, "one block: no interval")
+    spread = float(logs.std(ddof=1)) / math.sqrt(n)
+    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * spread
+    note = "two blocks: one degree of freedom, a very wide interval" if n == 2 else ""
+    return Estimate(
+        value=math.exp(mean),
+        low=_exp(mean - half),
+        high=_exp(mean + half),
+        n=n,
+        confidence=confidence,
+        method=method,
+        note=note,
+    )
+
+
+def _exp(x: float) -> float:
+    """exp without an overflow error: two blocks far apart have an end at infinity."""
+    return math.exp(x) if x < 709 else math.inf
+
+
+def log_ratio_t(
+    numerator_by_block: Mapping[Hashable, float],
+    denominator_by_block: Mapping[Hashable, float],
+    confidence: float = 0.95,
+) -> Estimate:
+    """Ratio of two arms, paired by block, with Student's t interval on the log scale.
+
+    Args:
+        numerator_by_block: block -> statistic of the first arm.
+        denominator_by_block: block -> statistic of the second arm, in the same unit.
+        confidence: of the interval.
+
+    Returns:
+        The estimate over the blocks that both arms have.
+
+    Raises:
+        ValueError: no block in common, or a value that is not positive and finite.
+    """
+    common = [b for b in numerator_by_block if b in denominator_by_block]
+    numerator = np.array([numerator_by_block[b] for b in common], dtype=float)
+    denominator = np.array([denominator_by_block[b] for b in common], dtype=float)
+    for side in (numerator, denominator):
+        if not (np.isfinite(side) & (side > 0)).all():
+            raise ValueError("a value is not positive and finite, so it has no logarithm")
+    estimate = mean_log_t(numerator / denominator, confidence)
+    method = "ratio paired by block, Student's t over blocks on the log scale"
+    return Estimate(
+        estimate.value,
+        estimate.low,
+        estimate.high,
+        estimate.n,
+        confidence,
+        method,
+        estimate.note,
+    )
