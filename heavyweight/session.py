@@ -200,7 +200,7 @@ class Session:
             return
         if len(self.record.starts) >= MAX_STARTS:
             raise ServerError(
-                f"{self.setting.arm.label} died in {len(self.record.starts)} starts of {self.path.name}",
+                f"{self.path.name}: the server died in {len(self.record.starts)} starts",
                 "a server that survives its load",
                 f"read {self.path.name}/server-*.log; call again to go on with what is missing",
             )

@@ -223,6 +223,12 @@ class RunFolder:
         return cls(path)
 
     @classmethod
+    def replace(cls, path: Path, run: Run) -> RunFolder:
+        """Write a run's record anew: a run made by hand grows with each session."""
+        write_json(path / RUN_FILE, run)
+        return cls(path)
+
+    @classmethod
     def open(cls, path: Path) -> RunFolder:
         """Open an existing run folder.
 

@@ -53,7 +53,7 @@ def test_the_conda_environment_has_the_same_packages_and_ranges() -> None:
         name, ranges = re.fullmatch(r"([\w-]+)([^;]*).*", requirement).groups()
         wanted[CONDA_NAMES.get(name, name)] = ranges.strip()
     listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    found = dict((entry.split(" ", 1) + [""])[:2] for entry in listed)
+    found = {name: ranges for name, _, ranges in (entry.partition(" ") for entry in listed)}
     extra = {"python", "ollama", "pip"}
     assert {name: ranges for name, ranges in found.items() if name not in extra} == wanted
     assert found["ollama"] == "=0.24.0"
