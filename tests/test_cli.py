@@ -1,0 +1,79 @@
+"""The command: one clear message for bad input, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COMMAND = Path(sys.executable).parent / "heavyweight"
+
+
+def heavyweight(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    """Run the command as a user does."""
+    return subprocess.run(
+        [COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("study", "plan", "--profile", "quik"), "did you mean 'quick'"),
+        (("study", "run", "--profile", "quik"), "did you mean 'quick'"),
+        (("study", "run", "--arm", "vlm-bf16"), "did you mean 'vllm-bf16'"),
+        (("study", "run", "--arm", "ollama-q4", "--base-url", "http://127.0.0.1:1"), "openai"),
+        (("study", "run", "--arm", "openai"), "--base-url"),
+        (("study", "run", "--blocks", "0"), "--blocks"),
+        (("study", "show", "no-such-run"), "no run folder"),
+        (("study", "check", "no-such-run"), "no run folder"),
+        (("report", "no-such-run"), "no run folder"),
+        (("servers", "install", "olama"), "one of ollama, vllm"),
+        (("models", "prepare", "smollm"), "unknown model"),
+        (("sudy",), "sudy"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(arguments: tuple[str, ...], told: str) -> None:
+    before = set((ROOT / "data").rglob("*"))
+    done = heavyweight(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+    assert set((ROOT / "data").rglob("*")) == before
+
+
+def test_outside_a_checkout(tmp_path: Path) -> None:
+    done = heavyweight("study", "plan", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "study.toml" in done.stderr
+
+
+def test_a_run_that_was_cut_off_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"schema_version": 1,')
+    done = heavyweight("study", "show", str(tmp_path))
+    assert done.returncode == 2
+    assert "cut off" in done.stderr
+
+
+def test_results_are_on_standard_output_as_json() -> None:
+    plan = json.loads(heavyweight("study", "plan", "--profile", "full", "--json").stdout)
+    assert len(plan["sessions"]) == 24
+    assert plan["minutes"] > 60
+    findings = json.loads(heavyweight("doctor", "--json").stdout)
+    assert {"name", "found", "ok", "remedy"} <= set(findings[0])
+
+
+def test_every_command_explains_itself_with_an_example() -> None:
+    for command in (
+        ["doctor"], ["report"], ["dictionary"], ["servers", "install"], ["models", "prepare"],
+        ["study", "plan"], ["study", "run"], ["study", "list"], ["study", "show"],
+        ["study", "check"], ["study", "name"],
+    ):  # fmt: skip
+        done = heavyweight(*command, "--help")
+        assert done.returncode == 0
+        assert "Example" in done.stdout, command

@@ -1,0 +1,156 @@
+"""The session notebook and the study's runner, over emulated servers, as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+
+from heavyweight import progress, store
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+pytestmark = pytest.mark.notebook
+
+
+def papermill(out: Path, **parameters: object) -> subprocess.CompletedProcess:
+    """Execute the session notebook by plain papermill, as a shell loop would."""
+    command = [BIN / "papermill", ROOT / "notebooks" / "session.ipynb", out, "--no-progress-bar"]
+    for name, value in parameters.items():
+        command += ["-p", name, value if isinstance(value, str) else json.dumps(value)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def cells(run: Path) -> dict[str, int]:
+    """Files of finished cells and when they were written."""
+    return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in run.glob("*/n*.parquet")}
+
+
+def emulators() -> list[int]:
+    """Emulated servers that run now."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if "heavyweight.emulator" in line:
+            found.append(process.pid)
+    return found
+
+
+def test_one_session_by_plain_papermill_and_again(tmp_path: Path) -> None:
+    given = {"arm": "emulated-slots", "profile": "emulated", "users": "[2, 1]", "runs": tmp_path}
+    given = {name: str(value) for name, value in given.items()}
+    first = papermill(tmp_path / "out.ipynb", **given)
+    assert first.returncode == 0, first.stderr[-3000:]
+    run = store.RunFolder.open(tmp_path / "by-hand")
+    assert run.run.emulated
+    (session,) = run.sessions()
+    assert session.record.complete
+    assert session.record.starts[0].ready_ms > 0
+    assert session.record.starts[0].first_token_ms > session.record.starts[0].ready_ms
+    assert [file.cell.users for file in session.cells()] == [1, 2]
+    for file in session.cells():
+        rows = store.frame(file)
+        assert rows.error.isna().all()
+        assert (rows.completion_tokens == rows.output_tokens_asked).all()
+        assert rows.prompt_id.is_unique
+        in_window = rows.done_ns.between(
+            file.cell.window_start_ns, file.cell.window_end_ns, inclusive="right"
+        )
+        assert in_window.sum() >= 30
+    text = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    assert "complete" in str(text.cells[-1].outputs)
+
+    before = cells(run.path)
+    again = papermill(tmp_path / "again.ipynb", **given)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert cells(run.path) == before
+    assert len(session.record.starts) == 1, "nothing was missing, so nothing is started"
+    assert not emulators()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"arm": "emulated-slots", "usres": "[1]"}, "did you mean 'users'"),
+        ({"arm": "emulatd-slots"}, "did you mean 'emulated-slots'"),
+        ({"arm": "emulated-slots", "users": "[0]"}, "users"),
+        ({"arm": "emulated-slots", "profile": "quik"}, "did you mean 'quick'"),
+    ],
+)
+def test_a_mistyped_parameter_starts_and_writes_nothing(
+    tmp_path: Path, parameters: dict, told: str
+) -> None:
+    runs = tmp_path / "runs"
+    done = papermill(tmp_path / "out.ipynb", **parameters, runs=str(runs))
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert not runs.exists()
+
+
+def heavyweight(*arguments: str, **options: object) -> subprocess.CompletedProcess:
+    """Run the command in the study's folder."""
+    return subprocess.run(
+        [BIN / "heavyweight", *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=False, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def run_name() -> str:
+    """A run below data/runs that is removed afterwards."""
+    import shutil
+
+    name = f"test-{os.getpid()}"
+    yield name
+    shutil.rmtree(ROOT / "data" / "runs" / name, ignore_errors=True)
+
+
+@pytest.mark.timeout(240)
+def test_a_study_that_is_interrupted_goes_on_where_it_stopped(run_name: str) -> None:
+    command = ("study", "run", "--profile", "emulated", "--blocks", "1", "--run", run_name)
+    run = ROOT / "data" / "runs" / run_name
+    first = subprocess.Popen(
+        [BIN / "heavyweight", *command], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    while first.poll() is None and not cells(run):
+        time.sleep(0.05)
+    assert cells(run), first.stderr.read()
+    while first.poll() is None and progress.read(run).get("phase") != "measure":
+        time.sleep(0.05)  # in the middle of the next cell
+    first.send_signal(signal.SIGINT)
+    _, told = first.communicate(timeout=120)
+    assert first.returncode == 130, told
+    assert "call again to go on" in told
+    assert not emulators()
+
+    kept = cells(run)
+    second = heavyweight(*command, "--json")
+    assert second.returncode == 0, second.stderr
+    after = cells(run)
+    assert len(after) == 4
+    assert kept.items() <= after.items(), "finished cells are not measured again"
+    summary = json.loads(second.stdout)
+    assert summary["emulated"] is True
+    folder = store.RunFolder.open(run)
+    assert all(session.record.complete for session in folder.sessions())
+    restarted = [len(session.record.starts) for session in folder.sessions()]
+    assert sorted(restarted) in ([1, 1], [1, 2])
+
+    third = heavyweight(*command)
+    assert third.returncode == 0, third.stderr
+    assert "nothing to do" in third.stderr
+    assert cells(run) == after
+
+    for path in run.rglob("*"):
+        if path.suffix in (".ipynb", ".json", ".log", ".toml"):
+            text = path.read_text()
+            assert str(Path.home()) + "/" not in text, path.name
+            assert str(ROOT) not in text, path.name
