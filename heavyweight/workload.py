@@ -14,27 +14,25 @@ from itertools import count
 import numpy as np
 
 # 256 words, each one token in the vocabularies of the studied models when a space precedes it.
-WORDS = tuple(
-    """
-    able about above across action active actual address after again age agree air allow alone along
-    also always among amount angle animal answer appear apple area arm army around arrive art ask
-    attack baby back balance ball band bank bar base basic basket bath bear beat beauty become bed
-    before begin behind believe bell below best better between big bird birth black block blood blue
-    board boat body bone book border born both bottle bottom box boy branch brave bread break
-    breath bridge bright bring broken brother brown brush build burn bus busy butter button buy cake
-    call calm camera camp can capital captain car card care carry case cat catch cause center central
-    century certain chain chair chance change chapter cheap check cheese chest chief child choice
-    church circle city claim class clay clean clear clock close cloth cloud coal coast coat code
-    coffee cold color come common company complete control cook cool copper copy corn corner cost
-    cotton count country course court cover cow credit crime cross crowd crown cry culture cup
-    current curve custom cut dance danger dark date daughter dead deal dear death debt deep degree
-    desk detail device dirty disk doctor dog door double doubt down dream dress drink drive drop dry
-    dust duty early earth east easy edge effect egg eight either empty end enemy energy engine enough
-    equal error even event ever every exact example expert express eye face fact fair faith fall
-    false family famous far farm fast father fear field fight figure fill film final find fine finger
-    fire first
-    """.split()
-)[:256]
+_WORDS = """
+able about above across action active actual address after again age agree air allow alone along
+also always among amount angle animal answer appear apple area arm army around arrive art ask
+attack baby back balance ball band bank bar base basic basket bath bear beat beauty become bed
+before begin behind believe bell below best better between big bird birth black block blood blue
+board boat body bone book border born both bottle bottom box boy branch brave bread break breath
+bridge bright bring broken brother brown brush build burn bus busy butter button buy cake call
+calm camera camp can capital captain car card care carry case cat catch cause center central
+century certain chain chair chance change chapter cheap check cheese chest chief child choice
+church circle city claim class clay clean clear clock close cloth cloud coal coast coat code
+coffee cold color come common company complete control cook cool copper copy corn corner cost
+cotton count country course court cover cow credit crime cross crowd crown cry culture cup
+current curve custom cut dance danger dark date daughter dead deal dear death debt deep degree
+desk detail device dirty disk doctor dog door double doubt down dream dress drink drive drop dry
+dust duty early earth east easy edge effect egg eight either empty end enemy energy engine
+enough equal error even event ever every exact example expert express eye face fact fair faith
+fall false family famous far farm fast father fear field fight figure fill film final find fine
+"""
+WORDS = tuple(_WORDS.split())
 
 TASK_TOKENS = 54  # chat template, name and task without further words (measured on SmolLM2)
 INDEX_BITS = 20  # requests of one load
@@ -59,8 +57,8 @@ class Prompt:
 def _name(key: int, users: int, index: int) -> str:
     """Words that no other prompt of the session has.
 
-    (users, index) is a number of 32 bits, which is four words of 256; multiplying it by an odd key and adding the key's upper
-    half, modulo 2**32, is a bijection, so two prompts never get one name.
+    (users, index) is a number of 32 bits, four words of 256. Multiplying it by an odd key and
+    adding the key's upper half, modulo 2**32, is a bijection, so no two prompts get one name.
     """
     number = (users << INDEX_BITS | index) & 0xFFFFFFFF
     mixed = (number * (key & 0xFFFFFFFF | 1) + (key >> 32)) & 0xFFFFFFFF

@@ -1,0 +1,71 @@
+"""``python -m heavyweight.emulator``: the emulated server as a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import signal
+import sys
+from pathlib import Path
+
+from heavyweight.emulator import faults
+from heavyweight.emulator.server import Options, serve
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    default = Options()
+    parser = argparse.ArgumentParser(
+        prog="python -m heavyweight.emulator",
+        description="A server with known timing. Its data is never evidence about a server.",
+    )
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--api", choices=("ollama", "vllm"), default=default.api)
+    parser.add_argument("--slots", type=int, default=default.slots, help="requests at once")
+    parser.add_argument("--ttft-ms", type=float, default=default.ttft_ms, help="first token")
+    parser.add_argument("--itl-ms", type=float, default=default.itl_ms, help="between two tokens")
+    parser.add_argument("--model", default=default.model, help="name of the model")
+    parser.add_argument("--tokens-per-chunk", type=int, default=default.tokens_per_chunk)
+    parser.add_argument("--start-s", type=float, default=default.start_s, help="503 until then")
+    parser.add_argument("--fault", choices=faults.NAMES, help="how requests fail")
+    parser.add_argument("--fault-every", type=int, default=1, help="each n-th request fails")
+    parser.add_argument("--log", type=Path, help="JSON lines, one a request")
+    known = parser.parse_args(arguments)
+    for name in ("slots", "tokens_per_chunk", "fault_every"):
+        if getattr(known, name) < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1")
+    return known
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    """Serve until SIGINT or SIGTERM; the port is told as one JSON line on standard output."""
+    options = vars(arguments).copy()
+    host, port = options.pop("host"), options.pop("port")
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[int] = loop.create_future()
+    server = asyncio.create_task(serve(Options(**options), host, port, ready))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.cancel)
+    done, _ = await asyncio.wait({ready, server}, return_when=asyncio.FIRST_COMPLETED)
+    if ready in done:
+        print(json.dumps({"host": host, "port": ready.result()}), flush=True)
+    with contextlib.suppress(asyncio.CancelledError):
+        await server
+
+
+def main() -> int:
+    """Run the emulator; exit code 2: it could not listen."""
+    try:
+        # The standard loop writes to the socket at once, so that the log's stamps are exact.
+        asyncio.run(run(parse(sys.argv[1:])))
+    except OSError as error:
+        print(f"cannot listen: {error.strerror or error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Whether a server has no request in flight, as it says itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+
+import aiohttp
+
+WAIT_S = 5.0  # a server may publish its counters a little later than they change
+_VLLM = re.compile(r"^vllm:num_requests_(?:running|waiting)(?:\{[^}]*\})?\s+(\S+)$", re.M)
+
+
+def in_flight(text: str) -> float | None:
+    """Requests in flight: from the emulator's JSON state or from vLLM's metrics.
+
+    Returns:
+        None where the text says nothing of it.
+    """
+    if counts := _VLLM.findall(text):
+        return sum(float(count) for count in counts)
+    try:
+        state = json.loads(text)
+    except ValueError:
+        return None
+    return state.get("in_flight") if isinstance(state, dict) else None
+
+
+async def idle(url: str | None) -> bool | None:
+    """Ask until the server is idle, for a few seconds.
+
+    Args:
+        url: ``/emulator/state`` or vLLM's ``/metrics``; None: the server cannot be asked.
+
+    Returns:
+        None where the server cannot be asked or does not say.
+    """
+    if url is None:
+        return None
+    count: float | None = None
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WAIT_S)) as session:
+        for _ in range(int(WAIT_S / 0.25)):
+            try:
+                async with session.get(url) as answer:
+                    count = in_flight(await answer.text())
+            except (aiohttp.ClientError, TimeoutError):
+                return None
+            if not count:
+                break
+            await asyncio.sleep(0.25)
+    return None if count is None else count == 0

@@ -1,0 +1,106 @@
+"""Raw exchanges -> rows of the requests table; runs when the cell is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from heavyweight.load.client import Exchange
+from heavyweight.load.sse import Stream, excerpt, looks_complete, parse
+from heavyweight.paths import scrub
+from heavyweight.records import REQUEST_SCHEMA, ErrorClass
+
+STREAM_TYPE = "text/event-stream"
+
+_STATUS = {429: ErrorClass.HTTP_429, 503: ErrorClass.HTTP_503}
+
+
+def _refusal(exchange: Exchange) -> tuple[ErrorClass, str] | None:
+    """What the head of the answer says against it."""
+    status = exchange.status
+    if status is None:
+        return None
+    if status >= 400:
+        general = ErrorClass.HTTP_4XX if status < 500 else ErrorClass.HTTP_5XX
+        return _STATUS.get(status, general), excerpt(exchange.body)
+    if status != 200 or exchange.content_type.partition(";")[0].strip().lower() != STREAM_TYPE:
+        return (
+            ErrorClass.NOT_A_STREAM,
+            f"{status} {exchange.content_type}: {excerpt(exchange.body)}",
+        )
+    return None
+
+
+def verdict(exchange: Exchange, stream: Stream) -> tuple[ErrorClass, str] | None:
+    """Why the request failed; None: it succeeded.
+
+    What the server said comes before what the connection did: an engine that dies says so in an
+    event, and then the connection breaks.
+    """
+    if refusal := _refusal(exchange):
+        return refusal
+    said = stream.problem
+    if said and said[0] is ErrorClass.ERROR_EVENT:
+        return said
+    if exchange.error is not None:
+        return exchange.error, exchange.detail
+    return stream.error
+
+
+def succeeded(exchange: Exchange) -> bool:
+    """Whether the request succeeded, as cheaply as can be; used while the cell runs.
+
+    Only a stream that does not look complete is parsed at once.
+    """
+    if exchange.error is not None or _refusal(exchange):
+        return False
+    return looks_complete(exchange.body) or parse(exchange.body).error is None
+
+
+def row(exchange: Exchange, origin_ns: int, start_id: int, output_tokens: int) -> dict[str, Any]:
+    """One row of :data:`heavyweight.records.REQUEST_SCHEMA`."""
+    refused = _refusal(exchange) is not None
+    stream = Stream() if refused else parse(exchange.body)
+    failure = verdict(exchange, stream)
+
+    def since(stamp_ns: int | None) -> int | None:
+        return None if stamp_ns is None else stamp_ns - origin_ns
+
+    return {
+        "request_id": exchange.request_id,
+        "response_id": stream.response_id,
+        "user": exchange.user,
+        "prompt_id": exchange.prompt_id,
+        "start_id": start_id,
+        "output_tokens_asked": output_tokens,
+        "due_ns": since(exchange.due_ns),
+        "sent_ns": since(exchange.sent_ns),
+        "headers_ns": since(exchange.headers_ns),
+        "chunk_ns": [exchange.arrival_ns(end) - origin_ns for end in stream.chunk_ends],
+        "chunk_bytes": stream.chunk_bytes,
+        "done_ns": since(exchange.done_ns),
+        "prompt_tokens": stream.prompt_tokens,
+        "completion_tokens": stream.completion_tokens,
+        "finish_reason": stream.finish_reason,
+        "status": exchange.status,
+        "error": None if failure is None else str(failure[0]),
+        "error_detail": None if failure is None else scrub(failure[1])[:500],
+    }
+
+
+def table(
+    exchanges: Iterable[Exchange], origin_ns: int, start_id: int, output_tokens: int
+) -> pa.Table:
+    """The rows of a cell, in the order in which the requests were due.
+
+    Args:
+        exchanges: finished ones.
+        origin_ns: the cell's origin on CLOCK_MONOTONIC.
+        start_id: which start of the server.
+        output_tokens: asked of each request.
+    """
+    ordered = sorted(exchanges, key=lambda exchange: exchange.due_ns)
+    rows = [row(exchange, origin_ns, start_id, output_tokens) for exchange in ordered]
+    return pa.Table.from_pylist(rows, schema=REQUEST_SCHEMA)

@@ -1,0 +1,124 @@
+"""What the load generator is told: one cell, in one JSON file."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from heavyweight.errors import BadInput
+
+STOPPED = 3  # exit code of a load that was asked to stop
+
+# What is known of a cell before it is measured and is not a setting of the load itself.
+IDENTITY = frozenset({"cell_id", "run", "session", "arm", "server", "model", "emulated"})
+
+
+class Timeouts(BaseModel):
+    """When a request has failed. A long queue is not a failure: the first token may take long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connect_s: float = Field(10.0, gt=0)
+    first_s: float = Field(600.0, gt=0, description="sent to the first byte of the stream")
+    gap_s: float = Field(120.0, gt=0, description="between two reads")
+    total_s: float = Field(900.0, gt=0, description="sent to the end")
+
+
+class LoadSpec(BaseModel):
+    """One cell: which server, how many users, until when, and where the rows go."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cell: dict[str, Any] = Field(description=f"fields of records.Cell: {sorted(IDENTITY)}")
+    base_url: str = Field(description="http://127.0.0.1:PORT, with or without /v1")
+    api: Literal["openai-chat"] = "openai-chat"
+    model: str = Field(description="name under which the server serves it")
+    extra_body: dict[str, Any] = Field({}, description="further fields of each request")
+    headers: dict[str, str] = Field({}, description="further headers of each request")
+    users: int = Field(ge=1, lt=4096)
+    seed: int = Field(ge=0)
+    block: int = Field(ge=1)
+    output_tokens: int = Field(ge=1)
+    prompt_tokens: int = Field(ge=1)
+    min_requests: int = Field(30, ge=1)
+    min_waves: float = Field(4, gt=0)
+    min_seconds: float = Field(20.0, ge=0)
+    cap_seconds: float = Field(600.0, gt=0)
+    timeouts: Timeouts = Timeouts()
+    start_id: int = Field(1, ge=1)
+    server_pgid: int | None = None
+    out_dir: Path
+    progress_path: Path | None = None
+    stop_path: Path | None = None
+    idle_url: str | None = Field(None, description="asked after the drain; see load.idle")
+    parent_pid: int | None = Field(None, description="the load stops when this parent is gone")
+    allow_remote: bool = False
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if set(self.cell) != IDENTITY:
+            raise ValueError(f"cell must have exactly the fields {', '.join(sorted(IDENTITY))}")
+        chat_url(self.base_url, self.allow_remote)
+        return self
+
+    def known(self) -> dict[str, Any]:
+        """The fields of the cell that are known before it is measured."""
+        return {
+            **self.cell,
+            "users": self.users,
+            "block": self.block,
+            "seed": self.seed,
+            "output_tokens": self.output_tokens,
+            "prompt_tokens_target": self.prompt_tokens,
+            "start_id": self.start_id,
+        }
+
+
+def chat_url(base_url: str, allow_remote: bool = False) -> str:
+    """Where chat requests are sent.
+
+    Raises:
+        ValueError: no http address, or another machine's without leave.
+    """
+    url = urlsplit(base_url)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError(f"base_url {base_url!r} is not an http or https address")
+    if not (allow_remote or is_loopback(url.hostname)):
+        raise ValueError(f"base_url {base_url!r} is another machine; allow_remote permits that")
+    base = base_url.rstrip("/")
+    return f"{base if base.endswith('/v1') else base + '/v1'}/chat/completions"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine, without asking a name server."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_spec(path: Path) -> LoadSpec:
+    """Read a spec file.
+
+    Raises:
+        BadInput: the file is missing or describes no cell.
+    """
+    try:
+        return LoadSpec.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(
+            f"cannot read {path.name}: {error.strerror}", "a file that describes a load"
+        ) from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'spec'}: {e['msg']}" for e in error.errors()
+        )
+        raise BadInput(
+            f"{path.name} describes no load ({problems})", "the fields of heavyweight.load.LoadSpec"
+        ) from error
