@@ -83,15 +83,16 @@ class ServerConfig:
 
 
 class Server(ABC):
-    """One server of one arm; start and stop it once.
+    """One server of one arm; after a stop it may be started again.
 
     Attributes:
         kind: as in study.toml.
+        arm: which server, version, slots and flags.
         api: how requests are spoken.
         base_url: without a path, http://127.0.0.1:PORT.
         served_model: name of the model in requests.
         extra_body: fields that every request to this server carries.
-        process: None before the start, and where the server is not ours.
+        process: None while the server is not up, and where it is not ours.
     """
 
     kind: ClassVar[Literal["ollama", "vllm", "openai", "emulated"]]
@@ -99,7 +100,8 @@ class Server(ABC):
     start_timeout_s: ClassVar[float] = 60.0
     stop_timeout_s: ClassVar[float] = 20.0
 
-    def __init__(self) -> None:
+    def __init__(self, arm: Arm) -> None:
+        self.arm = arm
         self.process: ManagedProcess | None = None
         self.base_url = ""
         self.served_model = ""
@@ -116,8 +118,16 @@ class Server(ABC):
         """Put the server on this machine, or find it there, and run it for its version."""
 
     @abstractmethod
-    def installed(self, config: ServerConfig) -> Installed:
-        """What :meth:`install` recorded; raises NotInstalled."""
+    def installed(self) -> Installed | None:
+        """What :meth:`install` recorded; None: nothing needs to be installed.
+
+        Raises:
+            NotInstalled: it is missing.
+        """
+
+    @abstractmethod
+    def settings(self) -> dict[str, str]:
+        """What the arm sets, and what cannot be the same as in another kind of server."""
 
     @abstractmethod
     def command(self, config: ServerConfig) -> list[str]:
@@ -156,17 +166,26 @@ class Server(ABC):
             ServerError: it cannot be spawned as the arm says.
         """
         if self.process is not None:
-            raise ServerError("this server was started before", "one start", "make a new one")
-        command, own = self.command(config), self.environment(config) | config.arm.env
+            raise ServerError("this server runs already", "", "stop() it first")
+        command, own = self.command(config), self.environment(config) | self.arm.env
         check_port_free(config.port)
         self._config, self._environment = config, own
         self.base_url = f"http://{LOOPBACK}:{config.port}"
         self.served_model = self.name_of_model(config)
-        self.extra_body |= config.arm.extra_body
+        self.extra_body |= self.arm.extra_body
         self._started_utc = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.process = ManagedProcess.spawn(
             command, clean_environment(own), config.cores, config.log_path, config.port
         )
+
+    def alive(self) -> bool:
+        """Whether the server's leading process runs."""
+        return self.process is not None and self.process.alive()
+
+    @property
+    def spawned_ns(self) -> int | None:
+        """time.perf_counter_ns at the spawn; None: it was not spawned by the study."""
+        return self.process.spawn_monotonic_ns if self.process else None
 
     def ready(self, timeout_s: float | None = None) -> float:
         """Wait until the server is ready; ms from the spawn.
@@ -205,10 +224,10 @@ class Server(ABC):
         """
         if self.process is None:
             return
-        self._affinity_seen = self.process.affinity_seen() or self._affinity_seen
         self.process.stop(self.stop_timeout_s)
         log = self.process.log_path
         log.write_text(scrub(log.read_text("utf-8", "replace")), "utf-8")
+        self.process = None
 
     def start_record(self, start_id: int) -> ServerStart:
         """This start as a record, without names of this machine."""

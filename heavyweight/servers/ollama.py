@@ -28,19 +28,28 @@ class OllamaServer(Server):
         """A binary on PATH of this version, else Ollama's release, else its Go module."""
         return install_ollama.install(version or install_ollama.VERSION, progress)
 
-    def installed(self, config: ServerConfig) -> Installed:
+    def installed(self) -> Installed:
         """What was installed for the arm's version."""
-        return find("ollama", config.arm.version or install_ollama.VERSION)
+        return find("ollama", self.arm.version or install_ollama.VERSION)
+
+    def settings(self) -> dict[str, str]:
+        """Slots and the arm's variables, and how output lengths are made equal."""
+        return {
+            "slots": f"OLLAMA_NUM_PARALLEL={self.arm.slots or 1}",
+            "length": "end tokens renamed in the GGUF: Ollama has no ignore_eos",
+            "decoding": "greedy; repeat_penalty 1 in the model, for the route cannot set it",
+            "env": " ".join(f"{name}={value}" for name, value in self.arm.env.items()),
+        }
 
     def command(self, config: ServerConfig) -> list[str]:
         """``ollama serve``, which takes no flags."""
-        if config.arm.flags:
+        if self.arm.flags:
             raise BadInput(
-                f"arm {config.arm.name} has flags {config.arm.flags}",
+                f"arm {self.arm.name} has flags {self.arm.flags}",
                 "none: `ollama serve` takes none",
                 "set OLLAMA_* variables in the arm's env",
             )
-        return [str(self.installed(config).path), "serve"]
+        return [str(self.installed().path), "serve"]
 
     def environment(self, config: ServerConfig) -> dict[str, str]:
         """Address, models, context and slots; none of the user's own settings."""
@@ -51,7 +60,7 @@ class OllamaServer(Server):
             "OLLAMA_HOST": f"127.0.0.1:{config.port}",
             "OLLAMA_MODELS": str(cache_dir() / "ollama-models"),
             "OLLAMA_CONTEXT_LENGTH": str(config.context_tokens),
-            "OLLAMA_NUM_PARALLEL": str(config.arm.slots or 1),
+            "OLLAMA_NUM_PARALLEL": str(self.arm.slots or 1),
             "OLLAMA_KEEP_ALIVE": "-1",
             "OLLAMA_NO_CLOUD": "1",
         }
@@ -98,8 +107,8 @@ class OllamaServer(Server):
         """
         config = self._given()
         version = str(get_json(f"{self.base_url}/api/version").get("version"))
-        if config.arm.version is not None:
-            self._expect("version", version, config.arm.version)
+        if self.arm.version is not None:
+            self._expect("version", version, self.arm.version)
         detail: dict[str, str] = {}
         digest: str | None = None
         if self.served_model:
@@ -142,7 +151,7 @@ class OllamaServer(Server):
         if said:
             slots, kv_tokens, threads = said[-1]
             detail |= {"slots": slots, "kv_tokens": kv_tokens, "threads": threads}
-            self._expect("slots", int(slots), config.arm.slots or 1)
+            self._expect("slots", int(slots), self.arm.slots or 1)
 
     def idle(self) -> bool | None:
         """Unknown: Ollama has no route that counts its requests."""

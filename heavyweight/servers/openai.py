@@ -1,0 +1,156 @@
+"""Any server that speaks the OpenAI API and runs already: the study neither starts nor stops it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from heavyweight.errors import BadInput, NotReady, ServerError
+from heavyweight.load.spec import is_loopback
+from heavyweight.records import ServerIdentity, ServerStart
+from heavyweight.servers.asking import get_json, status_of
+from heavyweight.servers.base import Installed, Progress, Server, ServerConfig
+
+if TYPE_CHECKING:
+    from heavyweight.design import Arm
+
+RETRY_S = 0.5
+
+
+class OpenaiServer(Server):
+    """A server at a URL of the user's.
+
+    Args:
+        arm: with base_url, with or without its /v1.
+        allow_remote: whether it may be on another machine.
+
+    Raises:
+        BadInput: no URL, or one of another machine.
+    """
+
+    kind: ClassVar[Literal["openai"]] = "openai"
+    start_timeout_s: ClassVar[float] = 10.0
+
+    def __init__(self, arm: Arm, allow_remote: bool = False) -> None:
+        super().__init__(arm)
+        self.base_url = _address(arm.base_url or "", allow_remote)
+
+    @classmethod
+    def install(cls, progress: Progress, version: str | None = None) -> Installed:
+        """Refused: the server is the user's."""
+        raise BadInput("a server at a URL of yours is not installed by the study", "", "start it")
+
+    def installed(self) -> None:
+        """Nothing needs to be installed."""
+        return None
+
+    def settings(self) -> dict[str, str]:
+        """Nothing is known of how it was started."""
+        return {"started": "not by the study: cores, context and slots are unknown"}
+
+    def command(self, config: ServerConfig) -> list[str]:
+        """There is none."""
+        return []
+
+    def environment(self, config: ServerConfig) -> dict[str, str]:
+        """There is none."""
+        return {}
+
+    def start(self, config: ServerConfig) -> None:
+        """Nothing is started; the name of the model is settled.
+
+        Raises:
+            ServerError: it cannot be asked for its models.
+        """
+        self._config = config
+        self._started_utc = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.extra_body = dict(self.arm.extra_body)
+
+    def alive(self) -> bool:
+        """Whether it answers."""
+        return self.answers()
+
+    def answers(self) -> bool:
+        """Whether it lists its models."""
+        return status_of(f"{self.base_url}/v1/models") == 200
+
+    def ready(self, timeout_s: float | None = None) -> float:
+        """Wait until it answers; ms since the call, as nobody knows when it was started.
+
+        Raises:
+            NotReady: it does not.
+        """
+        began = time.monotonic()
+        limit_s = self.start_timeout_s if timeout_s is None else timeout_s
+        while not self.answers():
+            if time.monotonic() - began > limit_s:
+                raise NotReady(
+                    f"{self.base_url}/v1/models did not answer with 200 for {limit_s:.0f} s",
+                    "a running server that speaks the OpenAI API",
+                    "start it, or correct --base-url",
+                )
+            time.sleep(RETRY_S)
+        self.served_model = self.name_of_model(self._given())
+        return (time.monotonic() - began) * 1e3
+
+    def name_of_model(self, config: ServerConfig) -> str:
+        """The arm's served_model, else the only model that it serves."""
+        served = self._served()
+        if self.arm.served_model is not None:
+            if self.arm.served_model not in served:
+                raise ServerError(f"it serves {served}", self.arm.served_model, "name one of them")
+            return self.arm.served_model
+        if len(served) != 1:
+            raise ServerError(f"it serves {served}", "one model", "name it: served_model")
+        return served[0]
+
+    def _served(self) -> list[str]:
+        models = get_json(f"{self.base_url}/v1/models").get("data") or []
+        return [str(model.get("id")) for model in models]
+
+    def identify(self) -> ServerIdentity:
+        """The name of the model: this API has no route for a version."""
+        return ServerIdentity(server="openai", version=None, model=self.served_model)
+
+    def idle(self) -> bool | None:
+        """Unknown."""
+        return None
+
+    def stop(self) -> None:
+        """Nothing is stopped."""
+
+    def start_record(self, start_id: int) -> ServerStart:
+        """What is known of a server that was found running."""
+        return ServerStart(
+            start_id=start_id,
+            started_utc=self._started_utc,
+            command=[],
+            environment={},
+            cores=[],
+            affinity_seen=[],
+            port=urlsplit(self.base_url).port or 443,
+            ready_ms=None,
+            first_token_ms=None,
+            first_request_ttft_ms=None,
+            log=None,
+        )
+
+
+def _address(base_url: str, allow_remote: bool) -> str:
+    """The URL without /v1, checked to be on this machine unless another one is allowed."""
+    url = urlsplit(base_url)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise BadInput(
+            f"base_url {base_url!r} is no http or https address",
+            "such as http://127.0.0.1:8000/v1",
+            "say --base-url, or write base_url in study.toml",
+        )
+    if not (allow_remote or is_loopback(url.hostname)):
+        raise BadInput(
+            f"{url.hostname} is another machine",
+            "a server on this one, as the network would be measured too",
+            "allow_remote permits it",
+        )
+    return base_url.rstrip("/").removesuffix("/v1")
