@@ -1,0 +1,16 @@
+"""Models: one set of weights, an artefact for each server, and the proof that they are the same."""
+
+from heavyweight.models.artefacts import ARTEFACTS, PreparedArtefact, artefact, load_manifest
+from heavyweight.models.manifest import Manifest
+from heavyweight.models.modelfile import modelfile
+from heavyweight.models.prepare import prepare
+
+__all__ = [
+    "ARTEFACTS",
+    "Manifest",
+    "PreparedArtefact",
+    "artefact",
+    "load_manifest",
+    "modelfile",
+    "prepare",
+]

@@ -1,0 +1,48 @@
+"""Fetch files of a Hugging Face repository; run by the Python of vLLM's environment.
+
+huggingface_hub lives there only, so this file imports nothing of the study. Not run here: there is
+no way to huggingface.co.
+
+Usage: python fetch_hugging_face.py REPO FOLDER OUTCOME PATTERN...
+"""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+
+def fetch(repo: str, folder: Path, patterns: list[str]) -> str:
+    """Fetch the files that fit the patterns at the repository's newest revision; returns it."""
+    # False: without a token, rather than with one that was stored on this machine some day.
+    token = os.environ.get("HF_TOKEN") or False
+    revision = HfApi(token=token).model_info(repo).sha
+    snapshot_download(
+        repo, revision=revision, allow_patterns=patterns, local_dir=folder, token=token
+    )
+    shutil.rmtree(folder / ".cache", ignore_errors=True)  # the downloader's own notes
+    return revision
+
+
+def main() -> int:
+    """Write the revision, or that the repository is gated, to OUTCOME."""
+    repo, folder, outcome, *patterns = sys.argv[1:]
+    try:
+        told = {"revision": fetch(repo, Path(folder), patterns)}
+    except GatedRepoError as error:
+        print(error, file=sys.stderr)
+        Path(outcome).write_text(json.dumps({"gated": repo}))
+        return 1
+    except RepositoryNotFoundError as error:
+        print(error, file=sys.stderr)
+        return 1
+    Path(outcome).write_text(json.dumps(told))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
