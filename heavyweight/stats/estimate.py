@@ -36,10 +36,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class NotEstimable:
-    """The sample cannot carry the interval, and so no number is given.
+    """The sample is too small, and so no number is given.
 
     Args:
-        needs: values that a sample like this one would need.
+        needs: values that it would need.
         n: values that there are.
         method: what was asked for.
         note: why, in words.

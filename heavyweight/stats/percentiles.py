@@ -51,7 +51,9 @@ def order_statistic_interval(
             n_eff independent values, stretched to the sample. By default all are independent.
 
     Returns:
-        An estimate, or :class:`NotEstimable` where no order statistic bounds the quantile.
+        An estimate, or :class:`NotEstimable` where the sample is too small for an order statistic
+        to bound the quantile. A sample that is large enough, but not worth as many independent
+        values, has a value without an interval.
 
     Raises:
         ValueError: q or confidence is not between 0 and 1, or a value is NaN.
@@ -62,18 +64,18 @@ def order_statistic_interval(
     n = ordered.size
     if n and np.isnan(ordered[-1]):
         raise ValueError("a value is NaN; a failure is +inf, a missing value is left out before")
-    independent = n if n_eff is None else math.floor(min(n_eff, n) + 1e-9)
     needed = requests_needed(q, confidence)
+    if n < needed:
+        return NotEstimable(needed, n, METHOD, f"not estimable: needs {needed}, has {n}")
+    point = float(ordered[max(math.ceil(n * q - 1e-9), 1) - 1])
+    independent = n if n_eff is None else math.floor(min(n_eff, n) + 1e-9)
     if independent < needed:
-        share = n / n_eff if n_eff else 1.0
-        needs = math.ceil(needed * max(share, 1.0) - 1e-9)
-        worth = "" if independent == n else f", worth {independent} independent ones"
-        return NotEstimable(needs, n, METHOD, f"not estimable: needs {needs}, has {n}{worth}")
+        note = f"no interval: {n} values are worth {independent} independent ones, needs {needed}"
+        return Estimate(point, math.nan, math.nan, n, confidence, METHOD, note)
     low, high = _ranks(independent, q, confidence)
     stretch = n / independent
-    point = max(math.ceil(n * q - 1e-9), 1)
     return Estimate(
-        value=float(ordered[point - 1]),
+        value=point,
         low=float(ordered[max(math.floor(low * stretch + 1e-9), 1) - 1]),
         high=float(ordered[min(math.ceil(high * stretch - 1e-9), n) - 1]),
         n=n,

@@ -1,0 +1,247 @@
+"""A run's folder -> one row a cell, one row a check, one row a percentile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heavyweight.errors import BadInput, StoreError
+from heavyweight.records import Run, Session
+from heavyweight.stats import Estimate
+from heavyweight.stats.requests import QUANTITIES, Requests
+from heavyweight.store import CellFile, RunFolder, frame
+from heavyweight.validity import Check, check_cell
+
+PERCENTS = (50.0, 95.0, 99.0)
+LOAD = ["users", "output_tokens", "prompt_tokens"]
+"""What makes two cells the same load."""
+
+INTEGERS = ("block", *LOAD, "start_id", "starts", "requests", "errors")
+PERCENTILE_COLUMNS = (
+    "cell_id", "quantity", "percentile", "n", "n_eff", "estimate_ms", "low_ms", "high_ms", "needs",
+    "note", "failures", "without_failures_ms", "without_failures_low_ms",
+    "without_failures_high_ms",
+)  # fmt: skip
+CELL_COLUMNS = (
+    "cell_id", "block", "session", "arm", "label", *LOAD, "machine_id", "start_id", "starts",
+    "ended", "valid", "work_valid", "reasons", "requests", "errors", "window_s",
+    "throughput_tok_s", "requests_per_s",
+)  # fmt: skip
+CHECK_COLUMNS = (
+    "cell_id", "session", "arm", *LOAD, "check", "kind", "passed", "value", "limit", "unit",
+    "detail", "remedy",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """A run, judged cell by cell.
+
+    Args:
+        run: the run's record.
+        cells: one row a cell: what it is, VALID or why not, throughput, percentiles in ms. A
+            percentile that is not estimable is NaN, one that failures reach is infinite.
+        checks: one row a cell and check.
+        percentiles: one row a cell, quantity and percentile, with its interval.
+        missing: one row a cell that was planned and is not there.
+        problems: files that could not be read, in words.
+    """
+
+    run: Run
+    cells: pd.DataFrame
+    checks: pd.DataFrame
+    percentiles: pd.DataFrame
+    missing: pd.DataFrame
+    problems: tuple[str, ...]
+    _files: dict[str, CellFile] = field(repr=False)
+
+    def requests(self, cell_id: str) -> pd.DataFrame:
+        """The rows of one cell, one a request.
+
+        Args:
+            cell_id: as in ``cells``, or its beginning.
+
+        Raises:
+            BadInput: no cell, or more than one, begins so.
+        """
+        found = [name for name in self._files if name.startswith(cell_id)]
+        if len(found) != 1:
+            raise BadInput(
+                f"{len(found)} cells of {self.run.run} begin with {cell_id!r}",
+                "the id of one cell",
+                "take it from the column cell_id of the assessment's cells",
+            )
+        return frame(self._files[found[0]])
+
+    @property
+    def arms(self) -> list[str]:
+        """Arms in the order of the plan, then those that only the data have."""
+        return list(dict.fromkeys([*self.run.arms, *sorted(self.cells["arm"].unique())]))
+
+    def label(self, arm: str) -> str:
+        """How an arm is called on figures."""
+        return self.run.labels.get(arm, arm)
+
+
+def assess(run: RunFolder, percents: Sequence[float] = PERCENTS) -> Assessment:
+    """Judge all cells of a run and compute what each of them says.
+
+    A run that is incomplete is no error: what is missing or cannot be read is listed.
+
+    Args:
+        run: the run's folder.
+        percents: percentiles of the latencies.
+
+    Raises:
+        StoreError: run.json is missing, cut off, or lacks a limit.
+        BadInput: a percentile is not between 0 and 100.
+    """
+    if not all(0 < percent < 100 for percent in percents):
+        raise BadInput(f"percentiles {list(percents)}", "numbers between 0 and 100, both excluded")
+    found, problems = _read(run)
+    unequal = _unequal_prompts(requests for _, _, requests in found.values())
+    cells, checks, percentiles = [], [], []
+    for cell_id, (_, session, requests) in found.items():
+        verdicts = check_cell(requests.cell, session, requests, run.run.limits, unequal)
+        rows = [_percentile(requests, q, p) for q in QUANTITIES for p in percents]
+        cells.append(_cell(requests, session, verdicts, rows, run.run.labels))
+        percentiles += [{"cell_id": cell_id, **row} for row in rows]
+        shared = {name: cells[-1][name] for name in ("cell_id", "session", "arm", *LOAD)}
+        for verdict in verdicts:
+            row = asdict(verdict)
+            checks.append({**shared, "check": row.pop("name"), **row})
+    quantiles = [f"{q}_p{p:g}_ms" for q in QUANTITIES for p in percents]
+    order = ["block", "arm", *LOAD, "cell_id"]
+    cell_frame = _frame(cells, [*CELL_COLUMNS, *quantiles])
+    cell_frame = cell_frame.sort_values(order, kind="stable", ignore_index=True)
+    return Assessment(
+        run=run.run,
+        cells=cell_frame.astype({"valid": bool, "work_valid": bool}),
+        checks=_frame(checks, CHECK_COLUMNS).astype({"passed": bool}),
+        percentiles=_frame(percentiles, PERCENTILE_COLUMNS),
+        missing=_missing(run.run, cell_frame),
+        problems=tuple(problems),
+        _files={cell_id: file for cell_id, (file, _, _) in found.items()},
+    )
+
+
+def _read(
+    run: RunFolder,
+) -> tuple[dict[str, tuple[CellFile, Session, Requests]], list[str]]:
+    """All cells that can be read, by id, and what could not be read."""
+    found: dict[str, tuple[CellFile, Session, Requests]] = {}
+    problems = []
+    for folder in run.sessions():
+        try:
+            session = folder.record
+        except StoreError as error:
+            problems.append(str(error))
+            continue
+        for file in folder.cells():
+            try:
+                cell, table = file.cell, file.requests()
+            except StoreError as error:
+                problems.append(str(error))
+                continue
+            if cell.cell_id in found:
+                problems.append(f"{folder.path.name}/{file.path.name} repeats a cell; left out.")
+                continue
+            found[cell.cell_id] = file, session, Requests.read(table, cell)
+    return found, problems
+
+
+def _unequal_prompts(cells: Iterable[Requests]) -> set[str]:
+    """Prompts that the servers of the run counted differently."""
+    first, odd = {}, set()
+    for r in cells:
+        counted = ~np.isnan(r.prompt_tokens)
+        for prompt, tokens in zip(r.prompt_id[counted], r.prompt_tokens[counted], strict=True):
+            if first.setdefault(prompt, tokens) != tokens:
+                odd.add(prompt)
+    return odd
+
+
+def _cell(
+    r: Requests,
+    session: Session,
+    verdicts: list[Check],
+    percentiles: list[dict[str, Any]],
+    labels: dict[str, str],
+) -> dict[str, Any]:
+    """One row of the cells."""
+    cell = r.cell
+    failed = [check for check in verdicts if not check.passed]
+    return {
+        "cell_id": cell.cell_id,
+        "block": cell.block,
+        "session": cell.session,
+        "arm": cell.arm,
+        "label": labels.get(cell.arm, cell.arm),
+        "users": cell.users,
+        "output_tokens": cell.output_tokens,
+        "prompt_tokens": cell.prompt_tokens_target,
+        "machine_id": session.machine.machine_id,
+        "start_id": cell.start_id,
+        "starts": len(session.starts),
+        "ended": cell.ended,
+        "valid": not failed,
+        "work_valid": all(check.kind != "work" for check in failed),
+        "reasons": ", ".join(check.name for check in failed),
+        "requests": int((r.in_window & ~r.failed).sum()),
+        "errors": int(r.failed.sum()),
+        "window_s": r.window_s,
+        "throughput_tok_s": r.tokens_per_s,
+        "requests_per_s": r.requests_per_s,
+        **{f"{p['quantity']}_p{p['percentile']:g}_ms": p["estimate_ms"] for p in percentiles},
+    }
+
+
+def _percentile(r: Requests, quantity: Any, percent: float) -> dict[str, Any]:
+    """One row of the percentiles: failures as +inf, and beside it without them."""
+    failures = int((r.in_window & r.failed).sum())
+    estimate, n_eff = r.percentile(quantity, percent)
+    without = r.percentile(quantity, percent, failures=False)[0] if failures else estimate
+    row = {
+        "quantity": quantity,
+        "percentile": percent,
+        "n": estimate.n,
+        "n_eff": n_eff,
+        "needs": None if isinstance(estimate, Estimate) else estimate.needs,
+        "note": estimate.note,
+        "failures": failures,
+    }
+    for prefix, found in (("", estimate), ("without_failures_", without)):
+        known = isinstance(found, Estimate)
+        row[f"{prefix or 'estimate_'}ms"] = found.value if known else np.nan
+        row[f"{prefix}low_ms"] = found.low if known else np.nan
+        row[f"{prefix}high_ms"] = found.high if known else np.nan
+    return row
+
+
+def _missing(run: Run, cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells that were planned and are not there."""
+    there = set(zip(cells["block"], cells["arm"], cells["users"], strict=True))
+    rows = [
+        {"block": block, "arm": arm, "users": users}
+        for block in range(1, run.blocks + 1)
+        for arm in run.arms
+        for users in run.users
+        if (block, arm, users) not in there
+    ]
+    return _frame(rows, ("block", "arm", "users"))
+
+
+def _frame(rows: list[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Rows as a DataFrame that has its columns and types even without rows."""
+    table = pd.DataFrame(rows, columns=list(columns))
+    integers = {name: "Int64" for name in (*INTEGERS, "n", "needs", "failures") if name in table}
+    floats = {
+        name: float
+        for name in table
+        if name.endswith(("_ms", "_s")) or name in ("n_eff", "percentile", "value", "limit")
+    }
+    return table.astype(integers | floats)

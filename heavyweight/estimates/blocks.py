@@ -1,0 +1,109 @@
+"""One statistic of one arm at one load, block by block, and why a block has none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heavyweight.estimates.assessment import LOAD, Assessment
+from heavyweight.stats import mean_log_t
+
+Load = tuple[Any, ...]
+NOTHING = "no valid block"
+INFINITE = "infinite (failures)"
+
+
+@dataclass
+class Blocks:
+    """One statistic of one arm at one load, block by block.
+
+    Args:
+        values: block -> value.
+        left_out: block -> why it has none.
+        machines: block -> machine.
+        restarted: blocks whose session needed a second start.
+    """
+
+    values: dict[int, float] = field(default_factory=dict)
+    left_out: dict[int, str] = field(default_factory=dict)
+    machines: dict[int, str] = field(default_factory=dict)
+    restarted: set[int] = field(default_factory=set)
+
+
+def loads(assessment: Assessment) -> list[Load]:
+    """The loads that were measured, and the planned users of whom nothing is there."""
+    seen = assessment.cells[LOAD].drop_duplicates().sort_values(LOAD)
+    loads = [tuple(row) for row in seen.itertuples(index=False)]
+    users = {load[0] for load in loads}
+    absent = [(n, pd.NA, pd.NA) for n in assessment.run.users if n not in users]
+    return sorted([*loads, *absent], key=lambda load: load[0])
+
+
+def cells_of(assessment: Assessment, arm: str, load: Load) -> pd.DataFrame:
+    """The cells of one arm at one load."""
+    cells = assessment.cells
+    same = cells["arm"] == arm
+    for name, value in zip(LOAD, load, strict=True):
+        same &= cells[name].isna() if value is pd.NA else cells[name] == value
+    return cells[same.fillna(False).astype(bool)]
+
+
+def by_block(assessment: Assessment, arm: str, load: Load, quantity: str) -> Blocks:
+    """A column of the cells, block by block; several cells of a block count by their mean."""
+    cells, found = cells_of(assessment, arm, load), Blocks()
+    planned = set(range(1, assessment.run.blocks + 1)) if arm in assessment.run.arms else set()
+    for block in sorted(planned | set(cells["block"])):
+        here = cells[cells["block"] == block]
+        valid = here[here["valid"]]
+        values = valid[quantity].to_numpy(dtype=float)
+        if here.empty:
+            found.left_out[block] = "not measured"
+        elif valid.empty:
+            found.left_out[block] = f"INVALID: {', '.join(dict.fromkeys(here['reasons']))}"
+        elif np.isnan(values).any():
+            found.left_out[block] = "not estimable"
+        elif not (np.isfinite(values) & (values > 0)).all():
+            found.left_out[block] = INFINITE if np.isinf(values).any() else "zero"
+        else:
+            found.values[block] = mean_log_t(values).value
+            found.machines[block] = valid["machine_id"].iloc[0]
+            if (valid["starts"] > 1).any():
+                found.restarted.add(block)
+    return found
+
+
+def say(left_out: dict[int, str]) -> str:
+    """Blocks that were left out, grouped by reason."""
+    reasons: dict[str, list[str]] = {}
+    for block, reason in sorted(left_out.items()):
+        reasons.setdefault(reason, []).append(str(block))
+    return "; ".join(
+        f"block{'s' if len(blocks) > 1 else ''} {', '.join(blocks)} {reason}"
+        for reason, blocks in reasons.items()
+    )
+
+
+def notes(*parts: str) -> str:
+    """Notes that say something, in one line."""
+    return "; ".join(part for part in parts if part)
+
+
+def over_blocks(found: Blocks, confidence: float) -> tuple[float, float, float, str]:
+    """Value, ends and note of a statistic over blocks."""
+    if not found.values:
+        return math.nan, math.nan, math.nan, say(found.left_out) or NOTHING
+    estimate = mean_log_t(list(found.values.values()), confidence)
+    note = notes(estimate.note, say(found.left_out))
+    return estimate.value, estimate.low, estimate.high, note
+
+
+def tidy(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Rows as a tidy table that has its columns even without rows."""
+    table = pd.DataFrame(list(rows), columns=list(columns))
+    whole = [name for name in (*LOAD, "blocks", "block", "n", "needs", "failures") if name in table]
+    return table.astype({name: "Int64" for name in whole})

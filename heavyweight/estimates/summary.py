@@ -1,0 +1,60 @@
+"""What a run says, in short: for the command line and for continuous integration."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from heavyweight.estimates.assessment import LOAD, Assessment
+from heavyweight.estimates.tables import ratio_table, throughput_table
+
+
+def summary(assessment: Assessment) -> dict[str, Any]:
+    """Throughput, ratios and what is INVALID or missing, as values that JSON can hold.
+
+    Returns:
+        run, profile, emulated; cells (measured, valid, invalid, missing); work_ok: every planned
+        cell is there, could be read, and passes all checks of kind "work"; throughput and ratios:
+        the rows of their tables (tok/s; ratio); invalid: the failed checks with value, limit and
+        remedy; problems: what could not be read. Numbers that do not exist are None.
+    """
+    run, cells = assessment.run, assessment.cells
+    failed = assessment.checks[~assessment.checks["passed"]]
+    invalid = failed[
+        ["session", "arm", *LOAD, "check", "kind", "value", "limit", "unit", "detail", "remedy"]
+    ]
+    ratios = [ratio_table(assessment, contrast) for contrast in run.contrasts]
+    complete = assessment.missing.empty and not assessment.problems and not cells.empty
+    return {
+        "run": run.run,
+        "profile": run.profile,
+        "emulated": run.emulated,
+        "cells": {
+            "measured": len(cells),
+            "valid": int(cells["valid"].sum()),
+            "invalid": int((~cells["valid"]).sum()),
+            "missing": len(assessment.missing),
+        },
+        "work_ok": bool(complete and cells["work_valid"].all()),
+        "throughput": _records(throughput_table(assessment)),
+        "ratios": [row for table in ratios for row in _records(table)],
+        "invalid": _records(invalid),
+        "problems": list(assessment.problems),
+    }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain values; NaN, infinity and missing are None."""
+    return [
+        {str(name): _plain(value) for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold."""
+    if value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value
