@@ -1,8 +1,7 @@
 """A small synthetic run folder whose truth is known, for tests of the reading half.
 
 Two emulated servers are simulated without any clock: one works on one request at a time, the
-other on 64, first come, first served. Every run is marked ``emulated``. Nothing here imports the
-measuring half.
+other on 64, first come, first served. Every run is marked ``emulated``.
 """
 
 from __future__ import annotations
@@ -18,16 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from heavyweight.records import (
-    REQUEST_SCHEMA,
-    Cell,
-    Machine,
-    MachineLoad,
-    Run,
-    ServerIdentity,
-    ServerStart,
-    Session,
-)
+from heavyweight import records
+from heavyweight.records import Cell, Run, Session
 from heavyweight.store import SESSION_FILE, RunFolder, write_cell, write_json
 
 UTC = "2026-05-19T12:00:00Z"
@@ -39,7 +30,19 @@ LIMITS = {k: float(v) for k, v in tomllib.loads(STUDY.read_text())["limits"].ite
 
 Row = dict[str, Any]
 Rng = np.random.Generator
+ANSWERED: Row = {"start_id": 1, "finish_reason": "length", "status": 200}
 Edit = Callable[[Cell, list[Row]], tuple[Cell, list[Row]]]
+
+
+MACHINE = records.Machine(
+    machine_id="synthetic", cpu_model="no processor: simulated", cpus=2, cpu_flags=[],
+    memory_bytes=8 << 30, kernel="none", python="3.11", packages={},
+)  # fmt: skip
+START = records.ServerStart(
+    start_id=1, started_utc=UTC, command=["none"], environment={}, cores=[0, 1],
+    affinity_seen=[0, 1], port=8000, ready_ms=100.0, first_token_ms=150.0,
+    first_request_ttft_ms=20.0,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,8 @@ def _cell(
     """One cell and its rows: a ramp, a warm-up wave, a window of ``requests``, a drain."""
     key = f"{run.run}/{run.seed}/{arm.name}/{block}/{users}/{tokens}"
     cell_id = hashlib.sha256(key.encode()).hexdigest()
-    session_seed = int(hashlib.sha256(f"{run.seed}/{arm.name}/{block}".encode()).hexdigest(), 16)
-    factor = float(np.exp(spread * np.random.default_rng(session_seed).standard_normal()))
+    session_rng = np.random.default_rng(list(f"{run.seed}/{arm.name}/{block}".encode()))
+    factor = float(np.exp(spread * session_rng.standard_normal()))
     rng = np.random.default_rng(int(cell_id, 16))
     count = 4 * users + requests + 2
     made = _requests(arm, users=users, tokens=tokens, count=count, factor=factor, rng=rng)
@@ -129,11 +132,11 @@ def _cell(
         sent_ns = round(sent_ms * 1e6)
         rows.append(
             {
+                **ANSWERED,
                 "request_id": f"{cell_id[:12]}-{i:05d}",
                 "response_id": f"chatcmpl-{i}",
                 "user": user,
                 "prompt_id": f"b{block:02d}-n{users:04d}-{i:05d}",
-                "start_id": 1,
                 "output_tokens_asked": tokens,
                 "due_ns": max(sent_ns - 20_000, 0),
                 "sent_ns": sent_ns,
@@ -143,10 +146,6 @@ def _cell(
                 "done_ns": int(chunk_ns[-1]),
                 "prompt_tokens": 60 + i % 9,
                 "completion_tokens": tokens,
-                "finish_reason": "length",
-                "status": 200,
-                "error": None,
-                "error_detail": None,
             }
         )
     cell = Cell(
@@ -169,7 +168,7 @@ def _cell(
         window_end_ns=round(end_ms * 1e6),
         ended="complete",
         idle_after=True,
-        machine_load=MachineLoad(
+        machine_load=records.MachineLoad(
             elapsed_s=(end_ms - begin_ms) / 1e3,
             server_cpu_s=0.1,
             client_cpu_s=0.1,
@@ -198,33 +197,11 @@ def _session(run: Run, arm: SyntheticArm, block: int, order: int) -> Session:
         artefact_sha256=None,
         slots=arm.slots,
         context_tokens=2048,
-        identity=ServerIdentity(
+        identity=records.ServerIdentity(
             server="emulated", version="0.1.0", model="emulated", model_digest=None
         ),
-        machine=Machine(
-            machine_id="synthetic",
-            cpu_model="no processor: simulated",
-            cpus=2,
-            cpu_flags=[],
-            memory_bytes=8 << 30,
-            kernel="none",
-            python="3.11",
-            packages={},
-        ),
-        starts=[
-            ServerStart(
-                start_id=1,
-                started_utc=UTC,
-                command=["none"],
-                environment={},
-                cores=[0, 1],
-                affinity_seen=[0, 1],
-                port=8000,
-                ready_ms=100.0,
-                first_token_ms=150.0,
-                first_request_ttft_ms=arm.ttft_ms,
-            )
-        ],
+        machine=MACHINE,
+        starts=[START],
         users_planned=run.users,
         complete=True,
         finished_utc=UTC,
@@ -233,7 +210,7 @@ def _session(run: Run, arm: SyntheticArm, block: int, order: int) -> Session:
 
 def table(rows: list[Row]) -> pa.Table:
     """Rows as the table of a cell."""
-    return pa.Table.from_pylist(rows, schema=REQUEST_SCHEMA)
+    return pa.Table.from_pylist(rows, schema=records.REQUEST_SCHEMA)
 
 
 def fail(row: Row, error: str = "reset") -> Row:
