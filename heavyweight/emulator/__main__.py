@@ -9,6 +9,7 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from heavyweight.emulator import faults
 from heavyweight.emulator.server import Options, serve
@@ -49,7 +50,8 @@ async def run(arguments: argparse.Namespace) -> None:
     server = asyncio.create_task(serve(Options(**options), host, port, ready))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.cancel)
-    done, _ = await asyncio.wait({ready, server}, return_when=asyncio.FIRST_COMPLETED)
+    either: set[asyncio.Future[Any]] = {ready, server}
+    done, _ = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if ready in done:
         print(json.dumps({"host": host, "port": ready.result()}), flush=True)
     with contextlib.suppress(asyncio.CancelledError):

@@ -1,168 +1,25 @@
-"""The client: requests written and answers stamped where the bytes pass, parsed after the cell.
+"""The client: prepared requests written to aiohttp's connections, late answers ended.
 
-What was learnt from aiohttp 3.14 (client_proto.py, connector.py, streams.py):
-
-- ``ResponseHandler.data_received`` is the first Python code that sees an arrival. The stamp is
-  taken there, one for a read, together with the body's length so far (``total_bytes``).
-- ``ResponseHandler.feed_data`` hands over the head of an answer and its body's ``StreamReader``.
-  The body stays in that reader's buffer: a reader task per stream would cost a wake-up per token.
-- ``ClientSession.request`` costs about 0.3 ms and leaves the write to a later turn of the loop. The
-  request is therefore prepared as bytes before it is due and written to the connection that the
-  connector gave, so that TLS, the pool and name resolution remain aiohttp's.
+``aiohttp.ClientSession.request`` costs about 0.3 ms and leaves the write to a later turn of the
+loop. Here a request is prepared as bytes before it is due and written to the connection that the
+connector gave, so that TLS, the pool and name resolution remain aiohttp's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import time
 import uuid
-from array import array
-from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.http import RawResponseMessage
-from aiohttp.streams import StreamReader
 from yarl import URL
 
+from heavyweight.load.connection import BODY_LIMIT, Exchange, TimedConnector, TimedProtocol
 from heavyweight.load.spec import Timeouts
 from heavyweight.records import ErrorClass
-
-BODY_LIMIT = 64 * 2**20  # bytes of one answer; more is no answer of a language model
-EVENT = b"data: "
-
-
-class Exchange:
-    """One request and its answer, as raw as they came.
-
-    Args:
-        request_id: sent as X-Request-Id.
-        prompt_id: which prompt.
-        payload: the request's bytes, head and body.
-    """
-
-    __slots__ = (
-        "_future", "body", "content_type", "detail", "done_ns", "due_ns", "error", "events",
-        "headers_ns", "payload", "prompt_id", "read_ns", "reader", "request_id", "retry_after",
-        "sent_ns", "stamps", "status", "totals", "user",
-    )  # fmt: skip
-
-    def __init__(self, request_id: str, prompt_id: str, payload: bytes) -> None:
-        self.request_id, self.prompt_id, self.payload = request_id, prompt_id, payload
-        self.user = 0
-        self.due_ns = self.done_ns = self.read_ns = 0
-        self.sent_ns: int | None = None
-        self.headers_ns: int | None = None
-        self.status: int | None = None
-        self.content_type = ""
-        self.retry_after: str | None = None
-        self.stamps = array("q")  # time of each read that brought bytes of the body
-        self.totals = array("q")  # length of the body after it
-        self.reader: StreamReader | None = None
-        self.body = b""
-        self.events = 0  # lines of data seen in the raw reads; for the display only
-        self.error: ErrorClass | None = None
-        self.detail = ""
-        self._future: asyncio.Future[None] | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether the answer ended or failed."""
-        return self.done_ns != 0
-
-    def finish(self, error: ErrorClass | None = None, detail: str = "") -> None:
-        """The answer ended, or failed; only the first call counts."""
-        if self.finished:
-            return
-        self.done_ns = self.read_ns if error is None else time.perf_counter_ns()
-        self.error, self.detail = error, detail
-        if self.reader is not None:
-            # The reader refuses to give what it holds once its connection broke, so the pieces
-            # are taken from its buffer.
-            self.body = b"".join(self.reader._buffer)
-            self.reader = None
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-
-    def arrival_ns(self, end: int) -> int:
-        """When the body's first ``end`` bytes were there: the time of the read that ended them."""
-        return self.stamps[bisect_left(self.totals, end)]
-
-    async def wait(self) -> None:
-        """Wait until the answer ended or failed."""
-        if not self.finished:
-            self._future = asyncio.get_running_loop().create_future()
-            await self._future
-
-
-class TimedProtocol(ResponseHandler):
-    """aiohttp's protocol of a connection, with a stamp on each read."""
-
-    exchange: Exchange | None = None
-
-    def data_received(self, data: bytes) -> None:
-        """Stamp, let aiohttp parse the framing, note how long the body is now."""
-        now_ns = time.perf_counter_ns()
-        exchange = self.exchange
-        if exchange is None:
-            super().data_received(data)
-            return
-        exchange.read_ns = now_ns
-        super().data_received(data)
-        reader = exchange.reader
-        if reader is None:
-            return
-        total = reader.total_bytes
-        if total and (not exchange.totals or total > exchange.totals[-1]):
-            exchange.stamps.append(now_ns)
-            exchange.totals.append(total)
-            exchange.events += data.count(EVENT)
-        if reader.is_eof():
-            self._end()
-
-    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        """The head of an answer came; called by aiohttp inside ``data_received``."""
-        message, reader = data
-        exchange = self.exchange
-        if exchange is None or message.code < 200:  # 1xx: the answer is still to come
-            return
-        exchange.headers_ns = exchange.read_ns
-        exchange.status = message.code
-        exchange.content_type = message.headers.get("Content-Type", "")
-        exchange.retry_after = message.headers.get("Retry-After")
-        exchange.reader = reader
-
-    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        """The connection broke, or what came is not HTTP."""
-        super().set_exception(exc, *cause)
-        self._end(exc)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """The connection ended; for an answer without a length that is its proper end."""
-        exchange = self.exchange
-        if exchange is not None:
-            exchange.read_ns = time.perf_counter_ns()
-        super().connection_lost(exc)
-        if exchange is not None and not exchange.finished:
-            whole = exchange.reader is not None and exchange.reader.is_eof()
-            self._end(None if whole else exc or ConnectionResetError("connection closed"))
-
-    def _end(self, exc: BaseException | None = None) -> None:
-        exchange, self.exchange = self.exchange, None
-        if exchange is not None:
-            exchange.finish(ErrorClass.RESET if exc else None, repr(exc) if exc else "")
-
-
-class TimedConnector(aiohttp.TCPConnector):
-    """aiohttp's pool of connections, with :class:`TimedProtocol` on each."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._factory = functools.partial(TimedProtocol, loop=self._loop)
 
 
 class Client:

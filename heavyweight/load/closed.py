@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from heavyweight.load.client import Client, Exchange
+from heavyweight.load.client import Client
+from heavyweight.load.connection import Exchange
 from heavyweight.load.rows import succeeded
 from heavyweight.load.spec import LoadSpec
 from heavyweight.workload import prompts
@@ -57,7 +58,7 @@ class ClosedLoop:
     def __init__(self, spec: LoadSpec, client: Client, on_window: Callable[[], None]) -> None:
         self.spec, self.client, self._on_window = spec, client, on_window
         self.phase: Phase = "ramp"
-        self.ended: Ended | None = None
+        self.ended: Ended = "complete"
         self.window = Window()
         self.origin_ns = 0
         self.done: list[Exchange] = []

@@ -8,8 +8,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from heavyweight.errors import BadInput, ServerError
-from heavyweight.load.client import Client, Exchange
+from heavyweight.errors import ServerError
+from heavyweight.load.client import Client
+from heavyweight.load.connection import Exchange
 from heavyweight.load.rows import verdict
 from heavyweight.load.spec import Timeouts, chat_url
 from heavyweight.load.sse import parse
@@ -59,10 +60,7 @@ def first_token(
         BadInput: the address cannot be used.
         ServerError: the request failed; its class and what was seen are in the message.
     """
-    try:
-        url = chat_url(base_url, allow_remote)
-    except ValueError as error:
-        raise BadInput(str(error)) from error
+    url = chat_url(base_url, allow_remote)
     first = prompt(seed, block, users=0, index=start_id, prompt_tokens=PROMPT_TOKENS)
     limits = Timeouts(first_s=timeout_s, gap_s=timeout_s, total_s=timeout_s)
 

@@ -9,6 +9,7 @@ import re
 import aiohttp
 
 WAIT_S = 5.0  # a server may publish its counters a little later than they change
+_ROUTES = {"vllm": "/metrics", "emulated": "/emulator/state"}
 _VLLM = re.compile(r"^vllm:num_requests_(?:running|waiting)(?:\{[^}]*\})?\s+(\S+)$", re.M)
 
 
@@ -27,17 +28,19 @@ def in_flight(text: str) -> float | None:
     return state.get("in_flight") if isinstance(state, dict) else None
 
 
-async def idle(url: str | None) -> bool | None:
+async def idle(server: str, base_url: str) -> bool | None:
     """Ask until the server is idle, for a few seconds.
 
     Args:
-        url: ``/emulator/state`` or vLLM's ``/metrics``; None: the server cannot be asked.
+        server: kind of server; only some can be asked.
+        base_url: of the server.
 
     Returns:
         None where the server cannot be asked or does not say.
     """
-    if url is None:
+    if server not in _ROUTES:
         return None
+    url = base_url.rstrip("/").removesuffix("/v1") + _ROUTES[server]
     count: float | None = None
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WAIT_S)) as session:
         for _ in range(int(WAIT_S / 0.25)):

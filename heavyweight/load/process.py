@@ -180,7 +180,7 @@ async def measure_cell(spec: LoadSpec) -> Path:
             await _until_stopped(spec, loop, reporter)
     finally:
         await client.close()
-    idle_after = await idle(spec.idle_url)
+    idle_after = await idle(spec.cell["server"], spec.base_url)
     loop.phase = "write"
     reporter.report()
     cell = Cell(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from heavyweight.load.client import Exchange
+from heavyweight.load.connection import Exchange
 from heavyweight.load.sse import Stream, excerpt, looks_complete, parse
 from heavyweight.paths import scrub
 from heavyweight.records import REQUEST_SCHEMA, ErrorClass

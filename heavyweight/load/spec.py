@@ -22,10 +22,10 @@ class Timeouts(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    connect_s: float = Field(10.0, gt=0)
-    first_s: float = Field(600.0, gt=0, description="sent to the first byte of the stream")
-    gap_s: float = Field(120.0, gt=0, description="between two reads")
-    total_s: float = Field(900.0, gt=0, description="sent to the end")
+    connect_s: float = Field(default=10.0, gt=0)
+    first_s: float = Field(default=600.0, gt=0, description="sent to the first byte of the stream")
+    gap_s: float = Field(default=120.0, gt=0, description="between two reads")
+    total_s: float = Field(default=900.0, gt=0, description="sent to the end")
 
 
 class LoadSpec(BaseModel):
@@ -37,25 +37,26 @@ class LoadSpec(BaseModel):
     base_url: str = Field(description="http://127.0.0.1:PORT, with or without /v1")
     api: Literal["openai-chat"] = "openai-chat"
     model: str = Field(description="name under which the server serves it")
-    extra_body: dict[str, Any] = Field({}, description="further fields of each request")
-    headers: dict[str, str] = Field({}, description="further headers of each request")
+    extra_body: dict[str, Any] = Field(default={}, description="further fields of each request")
+    headers: dict[str, str] = Field(default={}, description="further headers of each request")
     users: int = Field(ge=1, lt=4096)
     seed: int = Field(ge=0)
     block: int = Field(ge=1)
     output_tokens: int = Field(ge=1)
     prompt_tokens: int = Field(ge=1)
-    min_requests: int = Field(30, ge=1)
-    min_waves: float = Field(4, gt=0)
-    min_seconds: float = Field(20.0, ge=0)
-    cap_seconds: float = Field(600.0, gt=0)
+    min_requests: int = Field(default=30, ge=1)
+    min_waves: float = Field(default=4, gt=0)
+    min_seconds: float = Field(default=20.0, ge=0)
+    cap_seconds: float = Field(default=600.0, gt=0)
     timeouts: Timeouts = Timeouts()
-    start_id: int = Field(1, ge=1)
+    start_id: int = Field(default=1, ge=1)
     server_pgid: int | None = None
     out_dir: Path
     progress_path: Path | None = None
     stop_path: Path | None = None
-    idle_url: str | None = Field(None, description="asked after the drain; see load.idle")
-    parent_pid: int | None = Field(None, description="the load stops when this parent is gone")
+    parent_pid: int | None = Field(
+        default=None, description="the load stops when this parent is gone"
+    )
     allow_remote: bool = False
 
     @model_validator(mode="after")
@@ -82,13 +83,21 @@ def chat_url(base_url: str, allow_remote: bool = False) -> str:
     """Where chat requests are sent.
 
     Raises:
-        ValueError: no http address, or another machine's without leave.
+        BadInput: no http address, or another machine's without leave.
     """
     url = urlsplit(base_url)
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError(f"base_url {base_url!r} is not an http or https address")
+        raise BadInput(
+            f"{base_url!r} is no address of a server",
+            "something like http://127.0.0.1:8000",
+            "check --base-url",
+        )
     if not (allow_remote or is_loopback(url.hostname)):
-        raise ValueError(f"base_url {base_url!r} is another machine; allow_remote permits that")
+        raise BadInput(
+            f"{url.hostname} is another machine",
+            "a server on this machine, so that no load is sent to others by mistake",
+            "say --allow-remote if it is yours",
+        )
     base = base_url.rstrip("/")
     return f"{base if base.endswith('/v1') else base + '/v1'}/chat/completions"
 

@@ -1,0 +1,233 @@
+"""One request against a server that behaves in every way: each failure gets its own class."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import Any
+
+import pytest
+
+from heavyweight.load.client import Client
+from heavyweight.load.connection import Exchange
+from heavyweight.load.rows import row, succeeded
+from heavyweight.load.spec import Timeouts, chat_url
+from heavyweight.records import REQUEST_COLUMNS
+from heavyweight.records import ErrorClass as E
+from tests.load.serving import serving
+
+MESSAGES = ({"role": "system", "content": "a b c"}, {"role": "user", "content": "tell"})
+TOKENS = 6
+
+FAILURES = {
+    "status-400": E.HTTP_4XX,
+    "status-429": E.HTTP_429,
+    "status-500": E.HTTP_5XX,
+    "status-503": E.HTTP_503,
+    "reset-before-headers": E.RESET,
+    "reset-in-headers": E.RESET,
+    "reset-after-headers": E.RESET,
+    "reset": E.RESET,
+    "garbage-headers": E.MALFORMED,
+    "garbage-framing": E.MALFORMED,
+    "garbage": E.MALFORMED,
+    "truncated-json": E.MALFORMED,
+    "error-event": E.ERROR_EVENT,
+    "stall": E.TIMEOUT_GAP,
+    "stall-first": E.TIMEOUT_FIRST,
+    "empty": E.EMPTY,
+    "no-body": E.CUT,
+    "cut": E.CUT,
+    "no-usage": E.NO_USAGE,
+    "wrong-type": E.NOT_A_STREAM,
+}
+LAWFUL = ("bytewise", "merged", "crlf", "comments", "long-line")
+QUICK = Timeouts(connect_s=0.3, first_s=0.3, gap_s=0.3, total_s=30)
+
+
+async def perform(client: Client, exchange: Exchange) -> Exchange:
+    """Perform one request and look at the clock as the load does."""
+    task = asyncio.create_task(client.perform(exchange))
+    while not task.done():
+        await asyncio.wait({task}, timeout=0.05)
+        client.watch()
+    await task
+    return exchange
+
+
+async def once(
+    base_url: str, limits: Timeouts = QUICK, headers: dict[str, str] | None = None
+) -> Exchange:
+    """One request with a client of its own."""
+    client = Client(chat_url(base_url), "emulated", {}, headers or {}, limits)
+    try:
+        return await perform(client, client.prepare("p", MESSAGES, TOKENS))
+    finally:
+        await client.close()
+
+
+async def against(limits: Timeouts = QUICK, **options: Any) -> Exchange:
+    """One request to a server with these options."""
+    async with serving(ttft_ms=2, itl_ms=1, **options) as base_url:
+        return await once(base_url, limits)
+
+
+def as_row(exchange: Exchange) -> dict[str, Any]:
+    """Its row, with the send as the origin."""
+    return row(exchange, exchange.due_ns, start_id=1, output_tokens=TOKENS)
+
+
+@pytest.mark.parametrize("api", ["ollama", "vllm"])
+@pytest.mark.parametrize(("fault", "error"), FAILURES.items())
+def test_each_fault_is_an_error_row_of_its_own_class(api: str, fault: str, error: E) -> None:
+    exchange = asyncio.run(against(api=api, fault=fault))
+    made = as_row(exchange)
+    assert made["error"] == error
+    assert made["error_detail"]
+    assert made["done_ns"] > made["sent_ns"]
+    # Damage inside a stream that is otherwise whole is left for the parse after the cell.
+    assert succeeded(exchange) == (fault == "truncated-json")
+
+
+@pytest.mark.parametrize("api", ["ollama", "vllm"])
+@pytest.mark.parametrize("manner", [None, *LAWFUL])
+def test_lawful_manners_change_nothing(api: str, manner: str | None) -> None:
+    exchange = asyncio.run(against(api=api, fault=manner))
+    made = as_row(exchange)
+    assert succeeded(exchange)
+    assert set(made) == {column.name for column in REQUEST_COLUMNS}
+    assert made["error"] is None
+    assert made["error_detail"] is None
+    assert made["status"] == 200
+    assert made["completion_tokens"] == TOKENS
+    assert made["prompt_tokens"] == 4 + 13  # the emulator counts words and adds a template
+    assert made["finish_reason"] == "length"
+    assert made["chunk_bytes"] == [5, 5, 2, 5, 3, 6]  # " once upon a time in été" in UTF-8
+    assert made["response_id"].startswith("chatcmpl-")
+    stamps = [made["sent_ns"], made["headers_ns"], *made["chunk_ns"], made["done_ns"]]
+    assert stamps == sorted(stamps)
+    if manner == "merged":
+        assert len(set(made["chunk_ns"])) == 1
+
+
+def test_partial_answers_keep_what_came() -> None:
+    made = as_row(asyncio.run(against(fault="reset")))
+    assert made["status"] == 200
+    assert 0 < len(made["chunk_ns"]) < TOKENS
+
+
+def test_a_short_answer_is_no_failure_of_the_stream() -> None:
+    made = as_row(asyncio.run(against(fault="short")))
+    assert made["error"] is None
+    assert made["completion_tokens"] == TOKENS // 2
+
+
+def test_retry_after_is_kept() -> None:
+    assert asyncio.run(against(fault="status-429")).retry_after == "1"
+
+
+def test_a_server_that_loads_answers_503() -> None:
+    assert as_row(asyncio.run(against(start_s=30)))["error"] == E.HTTP_503
+
+
+def test_refused() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        exchange = asyncio.run(once(f"http://127.0.0.1:{closed.getsockname()[1]}"))
+    made = as_row(exchange)
+    assert made["error"] == E.REFUSED
+    assert made["sent_ns"] is None
+    assert made["headers_ns"] is None
+    assert made["chunk_ns"] == []
+
+
+def test_a_connection_that_is_never_accepted_times_out() -> None:
+    with contextlib.ExitStack() as stack:
+        deaf = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        address = deaf.getsockname()
+        for _ in range(4):  # more than the backlog holds: the kernel drops what comes after
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        exchange = asyncio.run(once(f"http://127.0.0.1:{address[1]}"))
+    assert as_row(exchange)["error"] == E.TIMEOUT_CONNECT
+
+
+def test_an_answer_that_never_ends_times_out_as_a_whole() -> None:
+    limits = Timeouts(first_s=30, gap_s=30, total_s=0.3)
+
+    async def slowly() -> Exchange:
+        async with serving(ttft_ms=1, itl_ms=200) as base_url:
+            return await once(base_url, limits)
+
+    made = as_row(asyncio.run(slowly()))
+    assert made["error"] == E.TIMEOUT_TOTAL
+    assert made["chunk_ns"]
+
+
+def test_requests_in_flight_at_the_end_are_abandoned() -> None:
+    async def abandoned() -> Exchange:
+        async with serving(ttft_ms=60_000) as base_url:
+            client = Client(chat_url(base_url), "emulated", {}, {}, Timeouts())
+            exchange = client.prepare("p", MESSAGES, TOKENS)
+            task = asyncio.create_task(client.perform(exchange))
+            while not client.live:
+                await asyncio.sleep(0.01)
+            client.abandon()
+            await task
+            assert not client.live
+            await client.close()
+            return exchange
+
+    assert as_row(asyncio.run(abandoned()))["error"] == E.ABANDONED
+
+
+def test_a_connection_is_used_again_after_a_success_and_never_after_a_failure() -> None:
+    async def ports(*faults: str | None) -> list[int]:
+        """The client's port of each request in turn."""
+        seen: list[int] = []
+        async with serving(ttft_ms=1, itl_ms=1) as base_url:
+            client = Client(chat_url(base_url), "emulated", {}, {}, QUICK)
+            connect = client._connector.connect
+
+            async def spying(*arguments: Any) -> Any:
+                connection = await connect(*arguments)
+                seen.append(connection.transport.get_extra_info("sockname")[1])
+                return connection
+
+            client._connector.connect = spying
+            for fault in faults:
+                client._head = client._head.split(b"X-Emulate-Fault")[0]
+                if fault:
+                    client._head += f"X-Emulate-Fault: {fault}\r\n".encode()
+                await perform(client, client.prepare("p", MESSAGES, TOKENS))
+            await client.close()
+        return seen
+
+    first, second, third = asyncio.run(ports(None, "reset", None))
+    assert first == second
+    assert third != second
+
+
+def test_the_request_carries_its_id_and_what_the_study_fixes() -> None:
+    async def head_and_body() -> bytes:
+        client = Client(
+            "http://localhost:1/v1/chat/completions", "m", {"ignore_eos": True}, {}, QUICK
+        )
+        payload = client.prepare("p", MESSAGES, TOKENS)
+        await client.close()
+        return payload.request_id.encode(), payload.payload
+
+    request_id, payload = asyncio.run(head_and_body())
+    head, _, body = payload.partition(b"\r\n\r\n")
+    assert b"X-Request-Id: " + request_id in head
+    assert b"Host: localhost:1\r\n" in head
+    assert f"Content-Length: {len(body)}".encode() in head
+    for fixed in (
+        b'"temperature": 0',
+        b'"stream": true',
+        b'"ignore_eos": true',
+        b'"max_tokens": 6',
+    ):
+        assert fixed in body

@@ -1,0 +1,134 @@
+"""The stamped protocol: the same row for every way in which the network cuts the bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count, pairwise
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heavyweight.emulator.wire import answer
+from heavyweight.load import connection
+from heavyweight.load.connection import BODY_LIMIT, Exchange, TimedProtocol
+from heavyweight.load.rows import row, succeeded
+from heavyweight.records import ErrorClass
+
+WRITES = [w.data for w in answer("vllm", "m", number=1, prompt_tokens=9, output_tokens=4)]
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+CHUNKED = (
+    HEAD
+    + b"Transfer-Encoding: chunked\r\n\r\n"
+    + b"".join(b"%x\r\n%s\r\n" % (len(data), data) for data in WRITES)
+    + b"0\r\n\r\n"
+)
+BODY = b"".join(WRITES)
+SIZED = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+CLOSED = HEAD + b"Connection: close\r\n\r\n" + BODY
+
+START = 1_000
+
+
+def receive(reads: list[bytes], close: bool = False) -> Exchange:
+    """Feed the reads to a connection; the n-th look at the clock shows 1,000 + n."""
+
+    async def feed() -> Exchange:
+        protocol = TimedProtocol(asyncio.get_running_loop())
+        protocol.connection_made(Mock(spec=asyncio.Transport))
+        protocol.set_response_params(read_until_eof=True, read_bufsize=BODY_LIMIT)
+        exchange = protocol.exchange = Exchange("id", "prompt", b"")
+        exchange.sent_ns = START
+        for read in reads:
+            protocol.data_received(read)
+        if close:
+            protocol.connection_lost(None)
+        return exchange
+
+    clock = count(START + 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection.time, "perf_counter_ns", lambda: next(clock))
+        return asyncio.run(feed())
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    """The data cut at the places."""
+    edges = [0, *sorted({place for place in places if 0 < place < len(data)}), len(data)]
+    return [data[a:b] for a, b in pairwise(edges)]
+
+
+def as_row(exchange: Exchange) -> dict[str, Any]:
+    return row(exchange, START, start_id=1, output_tokens=4)
+
+
+def ends(framed: bytes) -> list[int]:
+    """Offset in the framed bytes behind each event with text."""
+    return [framed.index(data) + len(data) for data in WRITES[1:5]]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from([CHUNKED, SIZED, CLOSED]),
+    st.lists(st.integers(1, max(len(CHUNKED), len(SIZED))), max_size=30),
+)
+def test_every_cut_gives_the_same_row_and_the_time_of_the_completing_read(
+    framed: bytes, places: list[int]
+) -> None:
+    reads = cut(framed, places)
+    exchange = receive(reads, close=framed is CLOSED)
+    assert succeeded(exchange)
+    made = as_row(exchange)
+    assert made["error"] is None
+    assert made["chunk_bytes"] == [5, 5, 2, 5]
+    assert (made["prompt_tokens"], made["completion_tokens"]) == (9, 4)
+
+    total, behind = 0, []
+    for read in reads:
+        total += len(read)
+        behind.append(total)
+
+    def read_number(offset: int) -> int:
+        return next(n for n, edge in enumerate(behind, 1) if edge >= offset)
+
+    assert made["chunk_ns"] == [read_number(end) for end in ends(framed)]
+    assert made["headers_ns"] == read_number(framed.index(b"\r\n\r\n") + 4)
+    assert made["done_ns"] == len(reads) + (framed is CLOSED)
+
+
+def test_byte_by_byte() -> None:
+    made = as_row(receive([CHUNKED[i : i + 1] for i in range(len(CHUNKED))]))
+    assert made["error"] is None
+    assert made["chunk_ns"] == ends(CHUNKED)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(CHUNKED) - 1))
+def test_a_connection_that_breaks_anywhere_is_never_a_success(length: int) -> None:
+    exchange = receive([CHUNKED[:length]] if length else [], close=True)
+    assert exchange.finished
+    assert not succeeded(exchange)
+    assert as_row(exchange)["error"] == ErrorClass.RESET
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.binary(min_size=1, max_size=200), st.integers(0, len(CHUNKED) - 1))
+def test_garbage_on_the_connection_is_an_error_row(garbage: bytes, place: int) -> None:
+    exchange = receive([CHUNKED[:place] + garbage], close=True)
+    assert exchange.finished
+    made = as_row(exchange)
+    if made["error"] is None:  # the garbage was a part of the text, or came behind the end
+        assert made["chunk_bytes"]
+        assert made["completion_tokens"]
+
+
+def test_an_informational_answer_is_not_the_answer() -> None:
+    made = as_row(receive([b"HTTP/1.1 100 Continue\r\n\r\n", CHUNKED]))
+    assert made["error"] is None
+    assert made["headers_ns"] == 2
+
+
+def test_statuses_without_a_body_are_no_stream() -> None:
+    made = as_row(receive([b"HTTP/1.1 204 No Content\r\n\r\n"], close=True))
+    assert made["error"] == ErrorClass.NOT_A_STREAM
