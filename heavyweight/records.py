@@ -127,9 +127,11 @@ class ServerIdentity(Record):
     """What answered on the port: checked, not assumed."""
 
     server: Literal["ollama", "vllm", "openai", "emulated"] = unit("kind of server")
-    version: str | None = unit("version as the server itself said; null: it has no such route")
+    version: str | None = unit(
+        "version as the server itself said; null: it has no such route", default=None
+    )
     model: str = unit("name under which the model is served")
-    model_digest: str | None = unit("sha256 of the artefact that was loaded")
+    model_digest: str | None = unit("sha256 of the artefact that was loaded", default=None)
     detail: dict[str, str] = unit(
         "what else it said (quantisation, context, ...)", default_factory=dict
     )

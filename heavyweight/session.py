@@ -25,7 +25,6 @@ from heavyweight.run import open_run
 from heavyweight.servers.lock import SessionLock
 from heavyweight.setting import Setting
 
-READY_TIMEOUT_S = 900.0
 MAX_STARTS = 3  # a server that dies again and again is not started for ever
 
 
@@ -46,7 +45,7 @@ class Session:
         self.folder = open_run(setting.root, setting.study, setting.profile, parameters)
         self.path = self.folder.path / design.session_name(parameters.block, setting.arm.name)
         self.progress = Progress(self.folder.path, self.path.name)
-        self.server = servers.server_for(setting.arm)
+        self.server = servers.server_for(setting.arm, parameters.allow_remote)
         self.record = self._record()
         self._lock: SessionLock | None = None
 
@@ -110,9 +109,6 @@ class Session:
         planned = self.setting.users
         self.progress.begin(planned, len(planned) - len(self.missing))
         with self._told():
-            self._lock = SessionLock()
-            self._lock.acquire()
-            atexit.register(self.close)
             self._start_server()
         start = self.record.starts[-1]
         identity = self.record.identity
@@ -130,25 +126,26 @@ class Session:
     def _start_server(self) -> None:
         """Spawn, wait until ready, check who answers, time the first token."""
         setting = self.setting
-        start_id = len(self.record.starts) + 1
+        self._hold_machine()
         self._save()
-        log = self.path / f"server-{start_id}.log"
+        start_id = len(self.record.starts) + 1
+        logs = len(list(self.path.glob("server-*.log")))
         config = servers.ServerConfig(
             arm=setting.arm,
             model=setting.model,
             cores=setting.cores,
             context_tokens=setting.study.same.context_tokens,
             port=servers.free_port(setting.parameters.port),
-            log_path=log,
+            log_path=self.path / f"server-{logs + 1}.log",
             seed=setting.study.seed,
             artefact=setting.artefact,
         )
         self.progress.phase(f"starting {setting.arm.label}")
-        started = datetime.now(UTC)
         self.server.start(config)
-        if self._lock and self.server.process:
-            self._lock.record_server(self.server.process.pgid, config.port)
-        ready_ms = self.server.ready(READY_TIMEOUT_S)
+        spawned_ns = self.server.spawned_ns
+        self._remember_server(config.port)
+        ready_ms = self.server.ready()
+        self._remember_server(config.port)
         identity = self.server.identify()
         first = load.first_token(
             self.server.base_url,
@@ -159,17 +156,27 @@ class Session:
             start_id=start_id,
             allow_remote=setting.parameters.allow_remote,
         )
-        spawned_ns = self.server.spawned_ns
         start = self.server.start_record(start_id).model_copy(
             update={
-                "started_utc": started.isoformat(timespec="seconds"),
                 "ready_ms": ready_ms,
                 "first_token_ms": (first.first_ns - spawned_ns) / 1e6 if spawned_ns else None,
                 "first_request_ttft_ms": (first.first_ns - first.sent_ns) / 1e6,
-                "log": log.name if log.exists() else None,
             }
         )
         self._save(identity=identity, starts=[*self.record.starts, start], complete=False)
+
+    def _hold_machine(self) -> None:
+        """One session at a time; a server that a crashed one left over is stopped."""
+        if self._lock is None:
+            lock = SessionLock()
+            lock.acquire()
+            self._lock = lock
+            atexit.register(self.close)
+
+    def _remember_server(self, port: int) -> None:
+        """Write down which processes are ours, so that the next session can stop them."""
+        if self._lock and self.server.process:
+            self._lock.record_server(self.server.process.pgid, port)
 
     def measure(self) -> pd.DataFrame:
         """Measure every load that is missing; each is on disk when it is done.
@@ -228,10 +235,6 @@ class Session:
         try:
             self.server.stop()
         finally:
-            for log in self.path.glob("server-*.log"):
-                text = log.read_text(encoding="utf-8", errors="replace")
-                if (clean := scrub(text)) != text:
-                    store.write_text(log, clean)
             if self._lock:
                 self._lock.release()
                 self._lock = None

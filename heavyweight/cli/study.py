@@ -195,14 +195,14 @@ def check(run: RunArgument = "", as_json: AsJson = False) -> None:
 
     A cell that is INVALID only because the machine was noisy is told, and is not a failure here.
     """
-    from heavyweight.cli.tables import check_result, print_checks
-    from heavyweight.estimates import assess
+    from heavyweight.cli.tables import print_checks
+    from heavyweight.estimates import assess, summary
 
     assessment = assess(find_run(run))
-    result = check_result(assessment)
+    result = summary(assessment)
     if as_json:
         emit(result)
     else:
-        print_checks(assessment, result)
-    if not result["work_is_sound"]:
+        print_checks(assessment)
+    if not result["work_ok"]:
         raise typer.Exit(1)

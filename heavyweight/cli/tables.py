@@ -1,3 +1,73 @@
-"""Estimates and checks as tables on a terminal."""
+"""Estimates and checks on a terminal."""
 
 from __future__ import annotations
+
+import pandas as pd
+
+from heavyweight import tables
+from heavyweight.cli.output import console, table
+from heavyweight.estimates import Assessment, ratio_table, summary, throughput_table
+
+
+def print_summary(assessment: Assessment) -> None:
+    """Throughput of each arm, the ratio of each contrast, and what is INVALID or missing."""
+    run = assessment.run
+    emulated = " EMULATED: says nothing of any server." if run.emulated else ""
+    console.print(f"{run.run}: profile {run.profile}, {run.blocks} blocks.{emulated}", markup=False)
+    _print_frame(tables.throughput(throughput_table(assessment)), "Throughput, tok/s [95%]")
+    for contrast in run.contrasts:
+        found = ratio_table(assessment, contrast)
+        rows = [
+            [
+                row["users"],
+                tables.interval(row["ratio"], row["low"], row["high"]),
+                row["blocks"],
+                "; ".join(part for part in (row["note"], row["blocks_left_out"]) if part),
+            ]
+            for row in found.to_dict("records")
+        ]
+        label = tables.contrast_label(assessment, contrast)
+        table(["users", "ratio [95%]", "blocks", "note"], rows, f"{contrast}: {label}, tok/s")
+    result = summary(assessment)
+    cells = result["cells"]
+    console.print(
+        f"{cells['measured']} cells measured: {cells['valid']} VALID, {cells['invalid']} INVALID; "
+        f"{cells['missing']} planned and not there."
+    )
+    _print_failed(result)
+
+
+def print_checks(assessment: Assessment) -> None:
+    """Which checks each cell passed, and what failed."""
+    checks = assessment.checks
+    if not checks.empty:
+        checks = checks.assign(passed=checks["passed"].map({True: "ok", False: "FAILED"}))
+        wide = checks.pivot(index=["session", "users"], columns="check", values="passed")
+        order = list(dict.fromkeys(checks["check"]))
+        _print_frame(wide[order].reset_index().set_index("session"), "Checks by cell")
+    result = summary(assessment)
+    _print_failed(result)
+    for row in assessment.missing.to_dict("records"):
+        console.print(f"missing: {row}", markup=False)
+    console.print(
+        "The work is whole and equal."
+        if result["work_ok"]
+        else "Work is missing, wrong or unequal: see above."
+    )
+
+
+def _print_failed(result: dict) -> None:
+    for row in result["invalid"]:
+        console.print(
+            f"INVALID {row['session']} at {row['users']} users: {row['check']}: {row['detail']}. "
+            f"Remedy: {row['remedy']}",
+            markup=False,
+        )
+    for problem in result["problems"]:
+        console.print(f"cannot be read: {problem}", markup=False)
+
+
+def _print_frame(frame: pd.DataFrame, title: str) -> None:
+    flat = frame.reset_index()
+    head = [" ".join(map(str, c)).strip() if isinstance(c, tuple) else str(c) for c in flat.columns]
+    table(head, flat.astype(object).to_numpy().tolist(), title)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import heavyweight
+from heavyweight import __version__
 from heavyweight.errors import BadInput
 from heavyweight.records import ServerIdentity
 from heavyweight.servers.asking import get_json, status_of
@@ -60,7 +61,7 @@ class EmulatedServer(Server):
         """The name that it serves; it says of itself that it is emulated."""
         served = [one.get("id") for one in get_json(f"{self.base_url}/v1/models")["data"]]
         self._expect("models", served, [self.served_model])
-        return ServerIdentity(server="emulated", version=None, model=self.served_model)
+        return ServerIdentity(server="emulated", version=__version__, model=self.served_model)
 
     def idle(self) -> bool | None:
         """Whether it counts no request in flight."""
