@@ -1,0 +1,165 @@
+"""What all figures have in common: size, colours, footer, stamp, and how a notebook shows them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import textwrap
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from numpy.typing import ArrayLike
+
+from heavyweight.figures.provenance import Provenance
+
+WIDTH_IN = 6.8
+DPI = 160
+LINE_IN = 0.135  # of the footer
+FOOTER_CHARACTERS = 130
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+INK = "#222222"
+GREY = "#6b6b6b"
+
+
+class StudyFigure(Figure):
+    """A figure that knows its description, which a notebook and a page show to who cannot see it.
+
+    It is made without pyplot: nothing is kept open, nothing is shown twice.
+    """
+
+    alt = ""
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        """PNG and description, for Jupyter; the same bytes on each run of the same versions."""
+        image = io.BytesIO()
+        with look():
+            self.savefig(image, format="png", dpi=DPI, metadata={"Software": None})
+        width, height = self.get_size_inches()
+        size = {"width": round(width * 100), "height": round(height * 100), "alt": self.alt}
+        encoded = base64.b64encode(image.getvalue()).decode()
+        return {"image/png": encoded, "text/plain": f"Figure. {self.alt}"}, {"image/png": size}
+
+
+def look() -> AbstractContextManager[None]:
+    """The study's look; DejaVu Sans comes with matplotlib, so it is the same everywhere."""
+    return mpl.rc_context(
+        {
+            **sns.axes_style("whitegrid"),
+            "font.family": "sans-serif",
+            "font.sans-serif": ["DejaVu Sans"],
+            "font.size": 9.5,
+            "axes.titlesize": 10.5,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.labelsize": 9.5,
+            "axes.edgecolor": "#bbbbbb",
+            "axes.labelcolor": INK,
+            "text.color": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "grid.color": "#e4e4e4",
+            "legend.fontsize": 9,
+            "legend.frameon": False,
+            "lines.linewidth": 1.8,
+            "lines.markersize": 5,
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+        }
+    )
+
+
+def make(
+    provenance: Provenance,
+    title: str,
+    alt: str,
+    *,
+    height_in: float = 3.6,
+    notes: Iterable[str] = (),
+    **grid: Any,
+) -> tuple[StudyFigure, Sequence[Axes]]:
+    """An empty figure with title, footer and, where it is due, the stamp.
+
+    Args:
+        provenance: of the data.
+        title: above the axes.
+        alt: description for who cannot see it, without a closing stop.
+        height_in: of the axes, in inches; the footer comes on top.
+        notes: how to read it; before the setting.
+        **grid: for ``Figure.subplots``.
+
+    Returns:
+        The figure and its axes, row by row.
+    """
+    lines = [
+        line
+        for paragraph in (*notes, *provenance.footer())
+        for line in textwrap.wrap(paragraph, FOOTER_CHARACTERS)
+    ]
+    footer_in = LINE_IN * len(lines) + 0.12
+    height = height_in + footer_in
+    figure = StudyFigure(figsize=(WIDTH_IN, height), layout="constrained")
+    figure.alt = f"{alt}. {' '.join(provenance.footer())}"
+    figure.get_layout_engine().set(
+        rect=(0, footer_in / height, 1, 1 - footer_in / height), w_pad=0.06, h_pad=0.06
+    )
+    axes = figure.subplots(squeeze=False, **grid).ravel()
+    figure.suptitle(title, x=0.012, ha="left", fontsize=11.5, fontweight="bold")
+    figure.text(
+        0.012, 0.06 / height, "\n".join(lines), fontsize=7.2, color=GREY, va="bottom",
+        linespacing=1.25,
+    )  # fmt: skip
+    if provenance.emulated:
+        figure.text(
+            0.5, 0.55, "EMULATED", rotation=24, fontsize=58, fontweight="bold", color="#c00000",
+            alpha=0.13, ha="center", va="center", zorder=10,
+        )  # fmt: skip
+    return figure, axes
+
+
+def style(provenance: Provenance, arm: str) -> dict[str, Any]:
+    """Colour, marker and dashes of an arm: the same on every figure of a run."""
+    place = list(provenance.labels).index(arm)
+    palette = sns.color_palette("colorblind")
+    return {
+        "color": palette[place % len(palette)],
+        "marker": MARKERS[place % len(MARKERS)],
+        "linestyle": DASHES[place % len(DASHES)],
+    }
+
+
+def users_axis(axes: Axes, users: Iterable[int], *, label: bool = True) -> None:
+    """A logarithmic axis of users with a tick at each load."""
+    loads = sorted(set(users))
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(loads))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlim(loads[0] / 1.25, loads[-1] * 1.25)
+    if label:
+        axes.set_xlabel("concurrent users")
+
+
+def dodge(place: int, places: int) -> float:
+    """Factor by which a series is moved on a logarithmic axis so that intervals do not overlap."""
+    return 1.035 ** (place - (places - 1) / 2)
+
+
+def series(
+    axes: Axes, x: ArrayLike, y: ArrayLike, low: ArrayLike, high: ArrayLike, **line: Any
+) -> None:
+    """A line through estimates, with their intervals where there are any."""
+    x, y, low, high = (np.asarray(v, dtype=float) for v in (x, y, low, high))
+    known = np.isfinite(low) & np.isfinite(high)
+    axes.plot(x, y, markeredgecolor="white", markeredgewidth=0.8, zorder=3, **line)
+    axes.errorbar(
+        x[known], y[known], yerr=[(y - low)[known], (high - y)[known]], fmt="none",
+        ecolor=line["color"], elinewidth=1.6, capsize=4, capthick=1.6, zorder=2,
+    )  # fmt: skip

@@ -1,0 +1,124 @@
+"""Where the numbers of a figure come from: what is written under each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from heavyweight.errors import StoreError
+from heavyweight.records import Cell, Machine, Session
+from heavyweight.store import RunFolder
+
+SERVERS = {"ollama": "Ollama", "vllm": "vLLM", "openai": "OpenAI API", "emulated": "emulated"}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The setting and the data of a run, in words.
+
+    Args:
+        run: name of the run.
+        model: what the servers ran.
+        lengths: tokens in and out.
+        machine: hardware.
+        versions: the servers, as they named themselves.
+        blocks: how often it was repeated.
+        commit: of the code that measured.
+        emulated: true: stamped on every figure.
+        labels: arm: how it is called, in the order of the plan.
+    """
+
+    run: str
+    model: str
+    lengths: str
+    machine: str
+    versions: str
+    blocks: str
+    commit: str
+    emulated: bool
+    labels: dict[str, str]
+
+    @classmethod
+    def of(cls, folder: RunFolder) -> Provenance:
+        """Read it from a run.
+
+        Raises:
+            StoreError: the run has no finished cell.
+        """
+        run = folder.run
+        sessions = [session.record for session in folder.sessions()]
+        cells = [file.cell for session in folder.sessions() for file in session.cells()]
+        if not cells:
+            raise StoreError(
+                f"no finished cell in {folder.path.name}",
+                "a run with at least one measured cell",
+                "`heavyweight study run` goes on where it stopped",
+            )
+        done = {cell.block for cell in cells}
+        return cls(
+            run=run.run,
+            model=", ".join(sorted({cell.model for cell in cells})),
+            lengths=_lengths(cells),
+            machine=_machines([session.machine for session in sessions]),
+            versions=_versions(sessions),
+            blocks=f"{len(done)} of {run.blocks} blocks" if len(done) < run.blocks else
+            f"{run.blocks} block{'s' if run.blocks > 1 else ''}",
+            commit=_commit(run.commit, run.clean),
+            emulated=run.emulated,
+            labels={arm: run.labels.get(arm, arm) for arm in run.arms},
+        )  # fmt: skip
+
+    def footer(self) -> list[str]:
+        """What stands under every figure."""
+        return [
+            f"Setting: {self.model}; {self.lengths}; {self.versions}; {self.machine}.",
+            f"Data: run {self.run}, {self.blocks}, code {self.commit}."
+            + (" EMULATED servers: evidence of nothing." if self.emulated else ""),
+        ]
+
+    def table(self) -> pd.DataFrame:
+        """The same as a table, for a notebook."""
+        rows = {
+            "run": self.run + (" (EMULATED: evidence of nothing)" if self.emulated else ""),
+            "model": self.model,
+            "lengths": self.lengths,
+            "servers": self.versions,
+            "machine": self.machine,
+            "repeated": self.blocks,
+            "code": self.commit,
+        }
+        return pd.DataFrame({"": rows}).rename_axis(None)
+
+
+def _lengths(cells: list[Cell]) -> str:
+    outputs = sorted({cell.output_tokens for cell in cells})
+    prompts = sorted({cell.prompt_tokens_target for cell in cells})
+    return (
+        f"about {' or '.join(map(str, prompts))} tokens in, "
+        f"{' or '.join(map(str, outputs))} out"
+    )  # fmt: skip
+
+
+def _versions(sessions: list[Session]) -> str:
+    seen = {
+        f"{SERVERS[s.identity.server]} {s.identity.version or '(version not told)'}"
+        for s in sessions
+        if s.identity
+    }
+    return ", ".join(sorted(seen)) or "servers not identified"
+
+
+def _machines(machines: list[Machine]) -> str:
+    kinds = {machine.machine_id: machine for machine in machines}
+    return "; ".join(
+        f"{m.cpus} cores of {' '.join(m.cpu_model.split())}, {m.memory_bytes / 2**30:.0f} GiB"
+        + "".join(f", {gpu.get('name', 'GPU')}" for gpu in m.gpus)
+        for _, m in sorted(kinds.items())
+    )
+
+
+def _commit(commit: str | None, clean: bool | None) -> str:
+    if commit is None:
+        return "of no commit"
+    return commit[:10] + ("" if clean else " with changes")

@@ -1,0 +1,139 @@
+"""The requests of a cell in time: where queueing and batching can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.patches import Patch
+
+from heavyweight.errors import BadInput
+from heavyweight.figures.canvas import GREY, StudyFigure, look, make, style
+from heavyweight.figures.provenance import Provenance
+from heavyweight.records import Cell
+from heavyweight.store import CellFile, RunFolder, frame
+from heavyweight.tables import number
+
+SPANS = 1.6  # of the slowest cell's median response
+MARKS_APART = 0.0035  # of the panel's width, below which arrivals run together
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One cell of a timeline.
+
+    Args:
+        cell: what was measured.
+        requests: its rows, of ``store.frame``.
+    """
+
+    cell: Cell
+    requests: pd.DataFrame
+
+    @property
+    def median_s(self) -> float:
+        """Median response of the requests that succeeded, s; 0 if none did."""
+        good = self.requests[self.requests["error"].isna()]
+        spans = (good["done_ns"] - good["sent_ns"]).astype(float) / 1e9
+        return float(spans.median()) if len(good) else 0.0
+
+
+def cells_at(folder: RunFolder, users: int, block: int) -> list[Shown]:
+    """The cells of all arms in one block at the largest load, up to ``users``, that all have.
+
+    Args:
+        folder: a run.
+        users: the load wanted; where no arm has so few, the smallest.
+        block: which repetition.
+
+    Raises:
+        BadInput: the block has no load that all its arms have.
+    """
+    loads: dict[str, dict[int, CellFile]] = {}
+    for file in (file for session in folder.sessions() for file in session.cells()):
+        if file.cell.block == block:
+            loads.setdefault(file.cell.arm, {})[file.cell.users] = file
+    common = sorted(set.intersection(*map(set, loads.values()))) if loads else []
+    if not common:
+        raise BadInput(
+            f"run {folder.run.run} has no load that all arms of block {block} share",
+            "a block that was measured",
+            "choose another block, or let `heavyweight study run` go on",
+        )
+    chosen = max((n for n in common if n <= users), default=common[0])
+    arms = sorted(loads, key=folder.run.arms.index)
+    return [Shown(loads[arm][chosen].cell, frame(loads[arm][chosen])) for arm in arms]
+
+
+def timeline(cells: Sequence[Shown], provenance: Provenance) -> StudyFigure:
+    """Each request as a bar in its user's row, one panel a cell, from the start of its window.
+
+    Args:
+        cells: of one load; one for each arm.
+        provenance: of the run.
+    """
+    span_s = SPANS * max(shown.median_s for shown in cells) or 1.0
+    users = cells[0].cell.users
+    title = f"Requests in time, {users} user{'s' if users > 1 else ''}, block {cells[0].cell.block}"
+    alt = (
+        f"Timeline of {number(span_s)} s of requests with {users} concurrent users; "
+        "median response "
+        + ", ".join(f"{provenance.labels[s.cell.arm]} {number(s.median_s)} s" for s in cells)
+    )
+    note = (
+        "One row a user. Light: sent, no text yet (waiting for a slot, then reading the prompt). "
+        "Dark: text is streaming. White marks, where there is room: arrivals of text. Red: failed. "
+        "Dashed line: end of the window."
+    )
+    with look():
+        figure, panels = make(
+            provenance, title, alt, notes=[note], nrows=len(cells), sharex=True,
+            height_in=0.9 + len(cells) * (0.75 + min(0.16 * users, 2.3)),
+        )  # fmt: skip
+        for axes, shown in zip(panels, cells, strict=True):
+            _panel(axes, shown, span_s, provenance)
+        panels[-1].set_xlabel("time from the start of the window (s)")
+    return figure
+
+
+def _panel(axes: Axes, shown: Shown, span_s: float, provenance: Provenance) -> None:
+    """One cell's requests."""
+    color = style(provenance, shown.cell.arm)["color"]
+    origin = shown.cell.window_start_ns
+    rows = shown.requests.dropna(subset="sent_ns")
+    sent, done = ((rows[c].to_numpy(float) - origin) / 1e9 for c in ("sent_ns", "done_ns"))
+    seen = (done > 0) & (sent < span_s)
+    rows, sent, done = rows[seen], sent[seen], done[seen]
+    chunks = [(np.asarray(stamps, float) - origin) / 1e9 for stamps in rows["chunk_ns"]]
+    first = np.array([c[0] if len(c) else end for c, end in zip(chunks, done, strict=True)])
+    lanes = rows["user"].to_numpy(float) + 1
+    failed = rows["error"].notna().to_numpy()
+    waiting = np.where(failed[:, None], (0.8, 0.1, 0.1, 0.45), (*color, 0.30))
+    streaming = np.where(failed[:, None], (0.8, 0.1, 0.1, 1.0), (*color, 1.0))
+    axes.barh(lanes, first - sent, left=sent, height=0.72, color=waiting, linewidth=0)
+    axes.barh(lanes, done - first, left=first, height=0.72, color=streaming, linewidth=0)
+    gaps = np.concatenate([np.diff(stamps) for stamps in chunks]) if chunks else np.empty(0)
+    if len(gaps) and np.median(gaps) > MARKS_APART * span_s:
+        marks = [
+            [(x, lane - 0.3), (x, lane + 0.3)]
+            for stamps, lane in zip(chunks, lanes, strict=True)
+            for x in stamps[(stamps > 0) & (stamps < span_s)]
+        ]
+        axes.add_collection(LineCollection(marks, colors="white", linewidths=0.35, alpha=0.8))
+    axes.axvline((shown.cell.window_end_ns - origin) / 1e9, color=GREY, linestyle="--", zorder=4)
+    axes.set_xlim(0, span_s)
+    axes.set_ylim(shown.cell.users + 0.6, 0.4)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.grid(visible=False, axis="y")
+    axes.set_ylabel("user")
+    axes.set_title(provenance.labels[shown.cell.arm])
+    light, dark = Patch(color=(*color, 0.30)), Patch(color=color)
+    axes.legend(
+        [light, dark], ["waiting", "streaming"],
+        loc="lower right", bbox_to_anchor=(1, 1.0), ncols=2, borderaxespad=0.1, handlelength=1.2,
+        labelcolor=GREY,
+    )  # fmt: skip

@@ -1,0 +1,192 @@
+"""One self-contained page of a run: the executed analysis notebooks, without the network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import nbformat
+import papermill
+from markupsafe import Markup
+from nbconvert.filters import Highlight2HTML, markdown2html
+from nbformat import NotebookNode
+
+from heavyweight import paths, tables
+from heavyweight.errors import StudyError
+from heavyweight.estimates import Assessment, assess
+from heavyweight.figures import Provenance
+from heavyweight.store import RunFolder, write_text
+
+NOTEBOOKS = ("throughput", "latency")
+HEADING = re.compile(r'<h([1-3]) id="([^"]+)">(.*?)</h\1>', re.DOTALL)
+ANCHOR = re.compile(r'<a class="anchor-link".*?</a>', re.DOTALL)
+LONG_WORDS = re.compile(r"<td>([^<]{46,})</td>")
+NOT_ON_PAGE = {"parameters", "injected-parameters", "notebook-only"}
+TABLE_STYLE = re.compile(r"<style scoped>.*?</style>", re.DOTALL)
+
+NOTHING = Markup("")
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One cell of an executed notebook as the page shows it.
+
+    Args:
+        text: a markdown cell as HTML.
+        code: a code cell's source, coloured; folded away.
+        outputs: its outputs as HTML.
+    """
+
+    text: Markup = NOTHING
+    code: Markup = NOTHING
+    outputs: tuple[Markup, ...] = ()
+
+
+def report(run_path: Path, out: Path, progress: Progress | None = None) -> Path:
+    """Execute the analysis notebooks over a run and write one HTML page.
+
+    The executed notebooks are kept in the run's folder, below ``report``.
+
+    Args:
+        run_path: a run folder.
+        out: the page; an older one is replaced.
+        progress: is told what is being done.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        StoreError: no such run, or the page cannot be written.
+        StudyError: a notebook failed; what it said is in the message.
+    """
+    tell = progress or (lambda _: None)
+    folder = RunFolder.open(run_path.absolute())
+    provenance = Provenance.of(folder)
+    notebooks = []
+    for name in NOTEBOOKS:
+        tell(f"executing analysis/{name}.ipynb over run {folder.run.run}")
+        notebooks.append(execute(name, folder.path))
+    tell("writing the page")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return write_text(out, page(notebooks, provenance, assess(folder)))
+
+
+def execute(name: str, run_path: Path) -> NotebookNode:
+    """Execute an analysis notebook over a run; the executed copy lies below RUN/report.
+
+    Args:
+        name: of the notebook in analysis/, without its ending.
+        run_path: a run folder.
+    """
+    root = paths.study_root()
+    source = root / "analysis" / f"{name}.ipynb"
+    executed = run_path / "report" / f"{name}.ipynb"
+    executed.parent.mkdir(exist_ok=True)
+    inside = run_path.is_relative_to(root)
+    try:
+        papermill.execute_notebook(
+            source,
+            executed,
+            parameters={"run": (run_path.relative_to(root) if inside else run_path).as_posix()},
+            cwd=source.parent,
+            kernel_name="python3",
+            progress_bar=False,
+            log_output=False,
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        )
+    except papermill.PapermillExecutionError as error:
+        raise StudyError(
+            f"analysis/{name}.ipynb failed: {paths.scrub(error.evalue)}",
+            "an analysis over the whole run",
+            f"open report/{executed.name} in the run's folder: the cell that failed is marked",
+        ) from error
+    finally:
+        if executed.exists():
+            notebook = published(nbformat.read(executed, as_version=4))
+            write_text(executed, nbformat.writes(notebook) + "\n")
+    return notebook
+
+
+def published(notebook: NotebookNode) -> NotebookNode:
+    """The notebook without timings and without names of this machine; changed in place."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        for key in ("papermill", "execution", "scrolled"):
+            cell.metadata.pop(key, None)
+        cell.source = paths.scrub(cell.source)
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                output.text = paths.scrub(output.text)
+            for kind, data in output.get("data", {}).items():
+                if kind.startswith("text/"):
+                    output.data[kind] = paths.scrub(data)
+    return notebook
+
+
+def page(notebooks: list[NotebookNode], provenance: Provenance, assessment: Assessment) -> str:
+    """The page as HTML: it asks nothing of any host and runs no script.
+
+    Args:
+        notebooks: executed.
+        provenance: of the run.
+        assessment: of the run, for the answers at the top.
+    """
+    cells = [cell for notebook in notebooks for cell in notebook.cells]
+    parts = [part(c) for c in cells if not NOT_ON_PAGE & set(c.metadata.get("tags", []))]
+    question, answers = tables.answers(assessment)
+    headings = [match.groups() for p in parts for match in HEADING.finditer(p.text)]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("heavyweight"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        provenance=provenance,
+        question=question,
+        answers=answers,
+        invalid=tables.invalid(assessment),
+        headings=[(int(level), anchor, Markup(text)) for level, anchor, text in headings],
+        parts=parts,
+        code_style=Markup(code_style()),
+    )
+
+
+def part(cell: NotebookNode) -> Part:
+    """One notebook cell as HTML."""
+    if cell.cell_type == "markdown":
+        return Part(text=Markup(ANCHOR.sub("", markdown2html(cell.source))))
+    shown = tuple(filter(None, (output_html(output) for output in cell.outputs)))
+    return Part(code=Markup(Highlight2HTML()(cell.source, "python")), outputs=shown)
+
+
+def output_html(output: NotebookNode) -> Markup:
+    """One output as HTML: a figure with its description, a table that can be moved, or text."""
+    if output.output_type == "stream":
+        return Markup("<pre>{}</pre>").format(output.text)
+    data = output.get("data", {})
+    if "image/png" in data:
+        image = output.metadata["image/png"]
+        return Markup(
+            '<figure><img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}"></figure>'
+        ).format(data["image/png"].strip(), image["alt"], image["width"], image["height"])
+    if "text/html" in data:
+        html = TABLE_STYLE.sub("", data["text/html"]).replace(' border="1"', "")
+        table = Markup(LONG_WORDS.sub(r'<td class="words">\1</td>', html))
+        return Markup('<div class="table" role="region" tabindex="0" aria-label="table">{}</div>'
+                      ).format(table)  # fmt: skip
+    return Markup("<pre>{}</pre>").format(data["text/plain"]) if "text/plain" in data else Markup()
+
+
+def code_style() -> str:
+    """CSS of the coloured code, for light and for dark pages."""
+    from pygments.formatters import HtmlFormatter
+
+    light = HtmlFormatter(style="default").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    return f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}"
