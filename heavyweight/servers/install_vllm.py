@@ -27,9 +27,11 @@ VERSION = "0.21.0"
 FREE_BYTES = 10 << 30  # 6 GB of packages, and as much again in uv's cache on another disk
 CUDA_DRIVER = 13000  # its wheel and its torch are built for CUDA 13.0
 
-# Run by the new environment: what it is, said by itself.
+# Run by the new environment: what it is, said by itself. The server's own module is imported too,
+# since `import vllm` alone succeeds where packages that the server needs are missing.
 WHAT_IS_THERE = """
 import importlib.metadata, json, platform, torch, vllm
+import vllm.entrypoints.openai.api_server
 print(json.dumps({"version": vllm.__version__, "torch": torch.__version__,
                   "transformers": importlib.metadata.version("transformers"),
                   "python": platform.python_version()}))

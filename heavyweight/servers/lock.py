@@ -82,7 +82,7 @@ class SessionLock:
 
     def __init__(self, progress: Progress = _to_stderr) -> None:
         self._progress = progress
-        self._lock = FileLock(cache_dir() / "session.lock")
+        self._lock = FileLock(cache_dir() / "session.lock", thread_local=False)
         self._record = cache_dir() / "session.json"
 
     def acquire(self) -> None:
