@@ -46,12 +46,18 @@ def model_folder(model: Model) -> Path:
     return cache_dir() / "models" / model.name
 
 
+def read_manifest(path: Path) -> Manifest | None:
+    """A manifest; None if there is none, or it is cut off or of another schema."""
+    try:
+        return read_json(path, Manifest)
+    except StoreError:
+        return None
+
+
 def load_manifest(model: Model) -> Manifest:
     """The model's manifest; an empty one if nothing was prepared, or it cannot be read."""
-    try:
-        return read_json(model_folder(model) / MANIFEST, Manifest)
-    except StoreError:
-        return Manifest(model=model.name, title=model.title)
+    known = read_manifest(model_folder(model) / MANIFEST)
+    return known or Manifest(model=model.name, title=model.title)
 
 
 def save_manifest(model: Model, manifest: Manifest) -> Manifest:
