@@ -243,10 +243,9 @@ def write_run(
     """Write a run with known truth and open it.
 
     Args:
-        path: folder of the run; made here. Its name is the name of the run.
+        path: folder of the run, made here and named like it.
         arms: the servers; the contrast A is the last one over the first one.
         users: loads.
-        blocks: blocks.
         output_tokens: tokens of each answer, one a chunk.
         requests: finished in each window; by default 30 or 4 waves, the larger.
         spread: standard deviation of the log of a session's speed.
@@ -255,8 +254,7 @@ def write_run(
         edit: changes a cell and its rows before they are written.
         edit_session: changes a session's record before it is written.
 
-    Returns:
-        The run's folder, marked emulated. Truth: :meth:`SyntheticArm.tok_s`.
+    Returns: the run's folder, marked emulated. Truth: :meth:`SyntheticArm.tok_s`.
     """
     run = Run(
         run=path.name,

@@ -17,6 +17,7 @@ from heavyweight.store import CellFile, RunFolder, frame
 from heavyweight.validity import Check, check_cell
 
 PERCENTS = (50.0, 95.0, 99.0)
+NO_ENDS = (np.nan, np.nan, np.nan)
 LOAD = ["users", "output_tokens", "prompt_tokens"]
 """What makes two cells the same load."""
 
@@ -156,7 +157,8 @@ def _read(
 
 def _unequal_prompts(cells: Iterable[Requests]) -> set[str]:
     """Prompts that the servers of the run counted differently."""
-    first, odd = {}, set()
+    first: dict[str, float] = {}
+    odd: set[str] = set()
     for r in cells:
         counted = ~np.isnan(r.prompt_tokens)
         for prompt, tokens in zip(r.prompt_id[counted], r.prompt_tokens[counted], strict=True):
@@ -215,10 +217,9 @@ def _percentile(r: Requests, quantity: Any, percent: float) -> dict[str, Any]:
         "failures": failures,
     }
     for prefix, found in (("", estimate), ("without_failures_", without)):
-        known = isinstance(found, Estimate)
-        row[f"{prefix or 'estimate_'}ms"] = found.value if known else np.nan
-        row[f"{prefix}low_ms"] = found.low if known else np.nan
-        row[f"{prefix}high_ms"] = found.high if known else np.nan
+        ends = (found.value, found.low, found.high) if isinstance(found, Estimate) else NO_ENDS
+        names = (f"{prefix or 'estimate_'}ms", f"{prefix}low_ms", f"{prefix}high_ms")
+        row |= dict(zip(names, ends, strict=True))
     return row
 
 

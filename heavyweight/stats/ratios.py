@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -56,8 +56,8 @@ def _exp(x: float) -> float:
 
 
 def log_ratio_t(
-    numerator_by_block: Mapping[Hashable, float],
-    denominator_by_block: Mapping[Hashable, float],
+    numerator_by_block: Mapping[int, float],
+    denominator_by_block: Mapping[int, float],
     confidence: float = 0.95,
 ) -> Estimate:
     """Ratio of two arms, paired by block, with Student's t interval on the log scale.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +16,8 @@ TAIL_BATCHES = 5  # never cut into these: the mean of a few values is steady by 
 LEAST_POINTS, MOST_POINTS = 10, 300  # of a Theil-Sen line, which looks at all pairs
 
 
-class Cut(NamedTuple):
+@dataclass(frozen=True)
+class Cut:
     """Where the start-up phase ends.
 
     Args:
@@ -32,7 +33,7 @@ def mser5(values: ArrayLike) -> Cut:
     """The cut that MSER-5 proposes: the one that leaves the smallest standard error of the mean.
 
     Of the means of batches of 5 values, those after the cut d minimise
-    ``sum((z - mean(z))**2) / (m - d)**2`` (White, Cobb & Spratt 2000, equation 1; the last five
+    ``sum((z - mean(z))**2) / (m - d)**2`` (White, Cobb & Spratt 2000; the last five
     batches are no candidates: Hoad, Robinson & Davies 2010). Fewer than 30 values are never cut.
 
     Args:

@@ -1,4 +1,4 @@
-# Reference values for tests/stats, computed by base R: Rscript reference.R > reference.csv
+# Reference values for tests/stats, by base R (4.2.2): Rscript reference.R > reference.csv
 # Printed as case,quantity,value with 15 significant digits.
 
 say <- function(case, quantity, value)
