@@ -2,8 +2,8 @@
 
 from heavyweight.models.artefacts import ARTEFACTS, PreparedArtefact, artefact, load_manifest
 from heavyweight.models.manifest import Manifest
-from heavyweight.models.modelfile import modelfile
-from heavyweight.models.prepare import prepare
+from heavyweight.models.preparing import prepare
+from heavyweight.models.templates import modelfile
 
 __all__ = [
     "ARTEFACTS",

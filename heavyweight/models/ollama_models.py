@@ -10,8 +10,8 @@ from heavyweight.design import Arm, Model
 from heavyweight.errors import InstallFailed
 from heavyweight.models.artefacts import GGUF_F16, GGUF_Q4, model_folder
 from heavyweight.models.manifest import Artefact
-from heavyweight.models.modelfile import modelfile
 from heavyweight.models.running import running
+from heavyweight.models.templates import modelfile
 from heavyweight.servers.base import Progress, ServerConfig, free_port, usable_cores
 from heavyweight.servers.installing import step
 from heavyweight.servers.lock import SessionLock

@@ -109,8 +109,10 @@ class Preparation:
         return self.manifest
 
     def _keep(self, **changes: object) -> None:
-        """Take a result into the manifest, on disk at once."""
-        self.manifest = save_manifest(self.model, self.manifest.model_copy(update=changes))
+        """Take a result into the manifest, on disk at once if it is new."""
+        changed = self.manifest.model_copy(update=changes)
+        if changed != self.manifest:
+            self.manifest = save_manifest(self.model, changed)
 
     def _keep_artefact(self, entry: Artefact) -> None:
         self._keep(artefacts=self.manifest.artefacts | {entry.name: entry})
