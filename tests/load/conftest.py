@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from heavyweight.load import LoadSpec
+from heavyweight.records import Cell
 
 IDENTITY = {
     "cell_id": "c" * 64,
@@ -89,3 +91,20 @@ def spec(tmp_path: Path) -> Callable[..., LoadSpec]:
         return LoadSpec(**{**known, **fields})
 
     return make
+
+
+def start_load(spec: LoadSpec, folder: Path) -> subprocess.Popen[str]:
+    """Start the load generator by its command line."""
+    file = folder / "spec.json"
+    file.write_text(spec.model_dump_json(), encoding="utf-8")
+    return subprocess.Popen(
+        [sys.executable, "-m", "heavyweight.load", str(file)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def inside(cell: Cell, rows: pd.DataFrame) -> pd.DataFrame:
+    """The requests that finished in the window."""
+    return rows[(rows.done_ns > cell.window_start_ns) & (rows.done_ns <= cell.window_end_ns)]

@@ -1,0 +1,129 @@
+"""What the load is told, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from heavyweight import load
+from heavyweight.errors import BadInput, ServerError
+from heavyweight.load import LoadSpec
+from heavyweight.load.__main__ import main
+from heavyweight.load.idle import in_flight
+from heavyweight.load.spec import chat_url, is_loopback, read_spec
+from heavyweight.records import Cell
+from tests.load.conftest import Emulated
+
+Make = Callable[..., LoadSpec]
+HERE = "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1/chat/completions"),
+        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000/v1/chat/completions"),
+        ("http://localhost:8000/v1", "http://localhost:8000/v1/chat/completions"),
+        ("https://[::1]/v1/", "https://[::1]/v1/chat/completions"),
+    ],
+)
+def test_the_address_of_the_chat(base: str, url: str) -> None:
+    assert chat_url(base) == url
+
+
+@pytest.mark.parametrize("base", ["", "127.0.0.1:8000", "ftp://127.0.0.1", "http://", "http:///v1"])
+def test_what_is_no_address_is_refused(base: str) -> None:
+    with pytest.raises(BadInput, match="no address"):
+        chat_url(base)
+
+
+@pytest.mark.parametrize(
+    "host", ["example.org", "10.0.0.1", "127.0.0.1.example.org", "localhost.x"]
+)
+def test_other_machines_need_leave(host: str) -> None:
+    assert not is_loopback(host)
+    with pytest.raises(BadInput, match="--allow-remote"):
+        chat_url(f"http://{host}")
+    assert chat_url(f"http://{host}", allow_remote=True).startswith(f"http://{host}/")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "a.localhost"])
+def test_this_machine(host: str) -> None:
+    assert is_loopback(host)
+
+
+def test_a_spec_survives_its_file(spec: Make, tmp_path: Path) -> None:
+    made = spec(HERE, extra_body={"ignore_eos": True})
+    file = tmp_path / "spec.json"
+    file.write_text(made.model_dump_json())
+    assert read_spec(file) == made
+
+
+@pytest.mark.parametrize(
+    "fields", [{"users": 0}, {"users": 5000}, {"output_tokens": 0}, {"cell": {}}, {"nonsense": 1}]
+)
+def test_bad_fields_are_refused(spec: Make, fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        spec(HERE, **fields)
+
+
+def test_the_spec_and_the_measured_fields_make_a_cell(spec: Make) -> None:
+    measured = {
+        "schema_version", "loop", "origin_monotonic_ns", "origin_utc", "window_start_ns",
+        "window_end_ns", "ended", "idle_after", "machine_load", "client",
+    }  # fmt: skip
+    assert set(spec(HERE).known()) | measured == set(Cell.model_fields)
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", '{"users": "many"}'])
+def test_the_command_refuses_bad_files(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text(text)
+    assert main([str(file)]) == 2
+    assert "spec.json describes no load" in capsys.readouterr().err
+
+
+def test_the_command_refuses_a_missing_file_and_remote_servers(
+    spec: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "none.json")]) == 2
+    assert main([]) == 2
+    fields = json.loads(spec(HERE).model_dump_json())
+    file = tmp_path / "spec.json"
+    file.write_text(json.dumps({**fields, "base_url": "http://example.org"}))
+    assert main([str(file)]) == 2
+    assert "another machine" in capsys.readouterr().err
+
+
+def test_the_first_token_is_timed(emulated: Callable[..., Emulated]) -> None:
+    server = emulated("--ttft-ms", "30", "--itl-ms", "5")
+    first = load.first_token(server.base_url, "emulated", {}, seed=1, block=1, start_id=1)
+    (truth,) = server.log().values()
+    assert first.sent_ns < truth["read_ns"] < truth["write_ns"][0] < first.first_ns < first.done_ns
+
+
+def test_a_first_request_that_fails_says_why(emulated: Callable[..., Emulated]) -> None:
+    server = emulated("--fault", "error-event")
+    with pytest.raises(ServerError, match=r"error_event.*EngineCore died"):
+        load.first_token(server.base_url, "emulated", {}, seed=1, block=1, start_id=1)
+    with pytest.raises(ServerError, match="no such model"):
+        load.first_token(server.base_url, "another", {}, seed=1, block=1, start_id=1)
+
+
+def test_how_servers_say_that_they_are_idle() -> None:
+    metrics = (
+        "# HELP vllm:num_requests_running running\n"
+        'vllm:num_requests_running{engine="0",model_name="m"} 2.0\n'
+        'vllm:num_requests_waiting{engine="0",model_name="m"} 1.0\n'
+        'vllm:num_requests_waiting_by_reason{engine="0",reason="x"} 7.0\n'
+    )
+    assert in_flight(metrics) == 3
+    assert in_flight('{"in_flight": 0}') == 0
+    assert in_flight("hello") is None
+    assert in_flight("[]") is None
