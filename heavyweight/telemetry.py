@@ -14,22 +14,21 @@ from heavyweight.records import MachineLoad
 
 
 def process_group(pgid: int) -> list[psutil.Process]:
-    """The living processes of a process group, the server and all that it started."""
+    """The living processes of a server: the leader of a session, and all that it started in it.
+
+    A process that moved to another group inside the session is found as well; zombies do not count.
+    """
     members = []
     for pid in psutil.pids():
         try:
-            if os.getpgid(pid) == pgid:
-                members.append(psutil.Process(pid))
+            if os.getpgid(pid) != pgid and os.getsid(pid) != pgid:
+                continue
+            process = psutil.Process(pid)
+            if process.status() != psutil.STATUS_ZOMBIE:
+                members.append(process)
         except (ProcessLookupError, PermissionError, psutil.Error):
-            continue  # it ended between the two calls, or is not ours to look at
-    return [process for process in members if _alive(process)]
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
+            continue  # it ended between two calls, or is not ours to look at
+    return members
 
 
 def cpu_s(processes: list[psutil.Process]) -> float:

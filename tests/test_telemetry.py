@@ -72,6 +72,22 @@ def test_a_process_group_is_the_child_and_its_children():
     assert telemetry.process_group(parent.pid) == []
 
 
+def test_a_process_that_left_the_group_is_still_the_servers():
+    code = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE,\n"
+        "                         process_group=0)\n"
+        "print(child.pid, flush=True); input(); child.communicate(b'\\n')"
+    )
+    parent = spawn(code, start_new_session=True)
+    try:
+        child = int(parent.stdout.readline())
+        assert os.getpgid(child) != parent.pid
+        assert child in {process.pid for process in telemetry.process_group(parent.pid)}
+    finally:
+        parent.communicate(b"\n", timeout=30)
+
+
 def test_work_is_put_down_to_the_server_even_when_its_worker_ended():
     code = (
         "import subprocess, sys\n"
