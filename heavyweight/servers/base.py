@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -236,7 +237,7 @@ class Server(ABC):
             start_id=start_id,
             started_utc=self._started_utc,
             command=[scrub(word) for word in process.command],
-            environment={name: scrub(value) for name, value in self._environment.items()},
+            environment={name: _told(value) for name, value in self._environment.items()},
             cores=sorted(config.cores),
             affinity_seen=process.affinity_seen() or self._affinity_seen,
             port=config.port,
@@ -274,3 +275,8 @@ class Server(ABC):
         if self._config is None:
             raise ServerError("the server was not started", "start() first")
         return self._config
+
+
+def _told(value: str) -> str:
+    """A variable's value without names of this machine, and without the whole of PATH."""
+    return scrub(value.replace(os.environ.get("PATH") or "$PATH", "$PATH"))

@@ -57,9 +57,11 @@ def install(version: str, progress: Progress) -> Installed:
                 return installed
         except StudyError:
             pass  # not there, or no longer what was recorded
-        installed = _on_path(version, progress) or _released(version, folder, progress)
-        if installed is None:
-            installed = _built(version, folder, progress)
+        installed = (
+            _on_path(version, progress)
+            or _released(version, folder, progress)
+            or _built(version, folder, progress)
+        )
         found = version_of(installed.path)
         if found != version:
             raise InstallFailed(f"the installed Ollama says version {found}", version, "")
@@ -191,7 +193,7 @@ def _debian_header(header: str, package: str, progress: Progress) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "unpack.log"
     # apt-get downloads into the working directory only.
-    download = ["sh", "-c", 'cd "$0" && exec apt-get download "$1"', folder, package]
+    download = ["sh", "-c", 'cd "$0" && exec apt-get download "$1"', str(folder), package]
     try:
         step(f"fetching {package}", download, log, progress)
     except InstallFailed:
@@ -204,7 +206,7 @@ def _debian_header(header: str, package: str, progress: Progress) -> Path:
         step("fetching the package lists", ["apt-get", "update"], log, progress)
         step(f"fetching {package}", download, log, progress)
     archive = max(folder.glob(f"{package}_*.deb"), key=lambda path: path.stat().st_mtime)
-    step(f"unpacking {package}", ["dpkg-deb", "-x", archive, folder], log, progress)
+    step(f"unpacking {package}", ["dpkg-deb", "-x", str(archive), str(folder)], log, progress)
     return (folder / "usr" / "include" / header).parent
 
 

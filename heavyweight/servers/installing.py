@@ -151,14 +151,13 @@ def processor() -> str:
         text = Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:
         return platform.processor()
-    first = dict(
-        (part.strip() for part in line.split(":", 1))
-        for line in text.split("\n\n", maxsplit=1)[0].splitlines()
-        if ":" in line
-    )
+    first: dict[str, str] = {}
+    for line in text.split("\n\n", maxsplit=1)[0].splitlines():
+        name, _, value = line.partition(":")
+        first[name.strip()] = value.strip()
     flags = first.get("flags") or first.get("Features") or ""
-    name = first.get("model name") or platform.machine()
-    return f"{name}, flags {hashlib.sha256(flags.encode()).hexdigest()[:12]}"
+    model = first.get("model name") or platform.machine()
+    return f"{model}, flags {hashlib.sha256(flags.encode()).hexdigest()[:12]}"
 
 
 def nvidia_gpus() -> int:

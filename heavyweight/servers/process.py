@@ -206,11 +206,15 @@ class ManagedProcess:
         return group_members(self.pgid)
 
     def affinity_seen(self) -> list[int]:
-        """All processors that a process of the group may use, as the system says now."""
+        """All processors that a thread of the group may use, as the system says now."""
+        if not hasattr(os, "sched_getaffinity"):
+            return []
         seen: set[int] = set()
         for process in self.members():
-            with suppress(psutil.Error, AttributeError):
-                seen.update(process.cpu_affinity() or [])
+            with suppress(psutil.Error):
+                for thread in process.threads():
+                    with suppress(OSError):
+                        seen.update(os.sched_getaffinity(thread.id))
         return sorted(seen)
 
     def rss_bytes(self) -> int:

@@ -78,6 +78,7 @@ class VllmServer(Server):
             "HOME": str(home),
             "PATH": f"{installed.path.parent}{os.pathsep}{os.environ.get('PATH', '')}",
             "VLLM_CACHE_ROOT": str(cache_dir() / "vllm-cache"),
+            "TORCHINDUCTOR_CACHE_DIR": str(cache_dir() / "vllm-cache" / "inductor"),
             "HF_HUB_OFFLINE": "1",
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",

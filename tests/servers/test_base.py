@@ -46,7 +46,8 @@ class Small(Server):
         return [sys.executable, "-c", self.code.replace("{port}", str(config.port))]
 
     def environment(self, config):
-        return {"MARK": str(Path.home() / "x")}
+        path = f"{Path.home()}/x:{os.environ['PATH']}"
+        return {"MARK": str(Path.home() / "x"), "PATH": path}
 
     def answers(self):
         return self.says_ready or status_of(self.base_url) == 200
@@ -93,7 +94,7 @@ def test_the_record_of_a_start_names_nobody(server, tmp_path):
     server.ready(60)
     record = server.start_record(1)
     assert record.command[1:2] == ["-c"]
-    assert record.environment == {"MARK": "~/x", "EXTRA": "1"}
+    assert record.environment == {"MARK": "~/x", "PATH": "~/x:$PATH", "EXTRA": "1"}
     assert record.cores == record.affinity_seen == given.cores
     assert (record.port, record.log) == (given.port, "server-1.log")
     assert record.pgid == server.process.pgid
@@ -174,7 +175,7 @@ def test_nothing_can_be_asked_before_a_start(server):
 
 def test_the_arms_variables_reach_the_server_and_the_users_do_not(server, tmp_path, monkeypatch):
     monkeypatch.setenv("OLLAMA_NUM_PARALLEL", "99")
-    server.code = "import os; print(sorted(os.environ)); import time; time.sleep(60)"
+    server.code = "import os; print(sorted(os.environ), flush=True); import time; time.sleep(60)"
     server.start(config(server.arm, tmp_path / "log"))
     while "EXTRA" not in (tmp_path / "log").read_text():
         server.process.wait(0.01)

@@ -61,6 +61,17 @@ def test_all_of_a_group_runs_on_the_cores_given_and_the_caller_on_its_own(spawn)
     assert os.sched_getaffinity(0) == before
 
 
+def test_the_affinity_of_every_thread_is_seen(spawn):
+    """A server may bind its main thread to one core and work on the others by its threads."""
+    first, *others = usable_cores()
+    process = spawn(
+        "import os, threading, time\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        f"os.sched_setaffinity(0, [{first}]); print('up'); time.sleep(60)"
+    )
+    assert process.affinity_seen() == [first, *others]
+
+
 def test_cores_that_do_not_exist_are_refused(spawn):
     before = os.sched_getaffinity(0)
     with pytest.raises(ServerError, match=r"cores \[100000\]"):
