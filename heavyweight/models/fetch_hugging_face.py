@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 
 def fetch(repo: str, folder: Path, patterns: list[str]) -> str:
@@ -28,17 +28,24 @@ def fetch(repo: str, folder: Path, patterns: list[str]) -> str:
     return revision
 
 
+def closed(error: HfHubHTTPError) -> bool:
+    """Whether the repository is there and does not open to this token."""
+    if isinstance(error, GatedRepoError):
+        return True
+    # A repository that is not there answers 401 as well.
+    absent = isinstance(error, RepositoryNotFoundError)
+    return not absent and error.response is not None and error.response.status_code in (401, 403)
+
+
 def main() -> int:
     """Write the revision, or that the repository is gated, to OUTCOME."""
     repo, folder, outcome, *patterns = sys.argv[1:]
     try:
         told = {"revision": fetch(repo, Path(folder), patterns)}
-    except GatedRepoError as error:
+    except HfHubHTTPError as error:
         print(error, file=sys.stderr)
-        Path(outcome).write_text(json.dumps({"gated": repo}))
-        return 1
-    except RepositoryNotFoundError as error:
-        print(error, file=sys.stderr)
+        if closed(error):
+            Path(outcome).write_text(json.dumps({"gated": repo}))
         return 1
     Path(outcome).write_text(json.dumps(told))
     return 0

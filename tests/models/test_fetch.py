@@ -15,16 +15,20 @@ from heavyweight.models import fetch
 from heavyweight.paths import study_root
 from tests.models import tiny
 
+NOT_OPEN = "does not open it"
+
 HUB = """
 import os
 from pathlib import Path
 class HfApi:
     def __init__(self, token): self.token = token
     def model_info(self, repo):
+        if self.token == "hf_invalid":
+            raise errors.HfHubHTTPError("401: invalid token")
         if repo == "gated/model" and self.token != "good":
             raise errors.GatedRepoError("401: " + repo)
         if repo != "gated/model" and repo != "open/model":
-            raise errors.RepositoryNotFoundError("404: " + repo)
+            raise errors.RepositoryNotFoundError("401: no " + repo)
         return type("Info", (), {"sha": "abc123"})
 def snapshot_download(repo, revision, allow_patterns, local_dir, token):
     (Path(local_dir) / ".cache").mkdir(parents=True)
@@ -32,7 +36,11 @@ def snapshot_download(repo, revision, allow_patterns, local_dir, token):
 from . import errors
 """
 HUB_ERRORS = """
-class RepositoryNotFoundError(Exception): pass
+class HfHubHTTPError(Exception):
+    def __init__(self, said):
+        super().__init__(said)
+        self.response = type("Response", (), {"status_code": int(said[:3])})
+class RepositoryNotFoundError(HfHubHTTPError): pass
 class GatedRepoError(RepositoryNotFoundError): pass
 """
 
@@ -140,7 +148,7 @@ def test_a_gated_repository_is_opened_by_the_token_of_the_environment(hub, monke
 
 
 @pytest.mark.parametrize(
-    ("token", "said"), [(None, "is not set"), ("hf_secret", "does not open it")]
+    ("token", "said"), [(None, "is not set"), ("hf_closed", NOT_OPEN), ("hf_invalid", NOT_OPEN)]
 )
 def test_a_gated_repository_tells_what_is_missing(hub, monkeypatch, token, said):
     if token:
@@ -152,11 +160,11 @@ def test_a_gated_repository_tells_what_is_missing(hub, monkeypatch, token, said)
     assert said in message
     assert "https://huggingface.co/gated/model" in message
     assert fetch.OPEN_MODEL in message
-    assert "hf_secret" not in message
+    assert not token or token not in message
 
 
 def test_a_repository_that_is_not_there_is_another_error(hub):
-    with pytest.raises(InstallFailed, match="404: no/model"):
+    with pytest.raises(InstallFailed, match="401: no no/model"):
         hugging_face("no/model", hub)
 
 

@@ -216,7 +216,7 @@ def test_a_missing_server_loses_nothing_that_was_made(world, monkeypatch, folder
 
 def test_16_bit_weights_of_a_published_model_come_from_its_checkpoint(world):
     manifest = world.prepare(HUGGING_FACE, ["gguf-q4", "gguf-f16"])
-    assert world.did("fetching") == ["fetching some/gguf", "fetching some/model"]
+    assert world.did("fetching") == ["fetching some/model", "fetching some/gguf"]
     assert manifest.source["revision"] == "abc123"
     assert manifest.artefacts["checkpoint"].made_from == "some/model at abc123"
     # No value was rounded twice: the F16 file holds the checkpoint's own values.
@@ -224,6 +224,16 @@ def test_16_bit_weights_of_a_published_model_come_from_its_checkpoint(world):
     path = artefact(HUGGING_FACE, "gguf-f16").path
     reader = GGUFReader(path)
     assert reader.fields["tokenizer.ggml.eos_token_id"].contents() == tiny.NEVER_ID
+
+
+def test_16_bit_weights_are_never_made_from_a_damaged_checkpoint(world):
+    first = world.prepare(HUGGING_FACE, ["gguf-f16"])
+    folder = model_folder(HUGGING_FACE)
+    tiny.write_checkpoint(folder / "checkpoint", {"model.norm.weight": None})
+    (folder / "tiny-f16.gguf").unlink()
+    second = world.prepare(HUGGING_FACE, ["gguf-f16"])
+    assert world.did("fetching") == ["fetching some/model"]
+    assert second.artefacts["gguf-f16"].sha256 == first.artefacts["gguf-f16"].sha256
 
 
 def test_a_checkpoint_alone_needs_no_gguf(world):
