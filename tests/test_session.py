@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -34,13 +35,16 @@ def cells(run: Path) -> dict[str, int]:
     return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in run.glob("*/n*.parquet")}
 
 
-def emulators() -> list[int]:
-    """Emulated servers that run now."""
+def left_over(run: Path) -> list[int]:
+    """Processes of the run's servers that still live: each server leads a session of its own."""
+    folders = store.RunFolder.open(run).sessions()
+    groups = {start.pgid for folder in folders for start in folder.record.starts}
+    assert groups
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        line = process.info["cmdline"] or []
-        if "heavyweight.emulator" in line:
-            found.append(process.pid)
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) in groups:
+                found.append(pid)
     return found
 
 
@@ -73,7 +77,7 @@ def test_one_session_by_plain_papermill_and_again(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr[-3000:]
     assert cells(run.path) == before
     assert len(session.record.starts) == 1, "nothing was missing, so nothing is started"
-    assert not emulators()
+    assert not left_over(run.path)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +133,7 @@ def test_a_study_that_is_interrupted_goes_on_where_it_stopped(run_name: str) -> 
     _, told = first.communicate(timeout=120)
     assert first.returncode == 130, told
     assert "call again to go on" in told
-    assert not emulators()
+    assert not left_over(run)
 
     kept = cells(run)
     second = heavyweight(*command, "--json")
