@@ -66,6 +66,14 @@ class Exchange:
         """Whether the answer ended or failed."""
         return self.done_ns != 0
 
+    def note(self) -> None:
+        """Keep the time of the last read and the body's length, where the body has grown."""
+        assert self.reader is not None
+        total = self.reader.total_bytes
+        if total > (self.totals[-1] if self.totals else 0):
+            self.stamps.append(self.read_ns)
+            self.totals.append(total)
+
     def finish(self, error: ErrorClass | None = None, detail: str = "") -> None:
         """The answer ended, or failed; only the first call counts."""
         if self.finished:
@@ -73,6 +81,7 @@ class Exchange:
         self.done_ns = self.read_ns if error is None else time.perf_counter_ns()
         self.error, self.detail = error, detail
         if self.reader is not None:
+            self.note()  # one read can bring text and break the connection
             # The reader refuses to give what it holds once its connection broke, so the pieces
             # are taken from its buffer.
             self.body = b"".join(getattr(self.reader, "_buffer", ()))  # none: no body by status
@@ -105,16 +114,11 @@ class TimedProtocol(ResponseHandler):
             return
         exchange.read_ns = now_ns
         super().data_received(data)
-        reader = exchange.reader
-        if reader is None:
-            return
-        total = reader.total_bytes
-        if total and (not exchange.totals or total > exchange.totals[-1]):
-            exchange.stamps.append(now_ns)
-            exchange.totals.append(total)
+        if exchange.reader is not None:
+            exchange.note()
             exchange.events += data.count(EVENT)
-        if reader.is_eof():
-            self._end()
+            if exchange.reader.is_eof():
+                self._end()
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """The head of an answer came; called by aiohttp inside ``data_received``."""

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from heavyweight.emulator.wire import answer
@@ -113,9 +113,16 @@ def test_a_connection_that_breaks_anywhere_is_never_a_success(length: int) -> No
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.binary(min_size=1, max_size=200), st.integers(0, len(CHUNKED) - 1))
-def test_garbage_on_the_connection_is_an_error_row(garbage: bytes, place: int) -> None:
-    exchange = receive([CHUNKED[:place] + garbage], close=True)
+@given(
+    st.binary(min_size=1, max_size=200),
+    st.integers(0, len(CHUNKED) - 1),
+    st.lists(st.integers(1, len(CHUNKED)), max_size=3),
+)
+@example(b"ZZ\r\n", CHUNKED.index(b"\r\n", CHUNKED.index(b" upon")) + 2, [len(HEAD) + 40])
+def test_garbage_on_the_connection_is_an_error_row(
+    garbage: bytes, place: int, places: list[int]
+) -> None:
+    exchange = receive(cut(CHUNKED[:place] + garbage, places), close=True)
     assert exchange.finished
     made = as_row(exchange)
     if made["error"] is None:  # the garbage was a part of the text, or came behind the end
