@@ -97,7 +97,7 @@ class Server(ABC):
     """
 
     kind: ClassVar[Literal["ollama", "vllm", "openai", "emulated"]]
-    api: ClassVar[str] = "openai-chat"
+    api: ClassVar[Literal["openai-chat"]] = "openai-chat"
     start_timeout_s: ClassVar[float] = 60.0
     stop_timeout_s: ClassVar[float] = 20.0
 

@@ -1,4 +1,8 @@
-"""vLLM onto this machine, in an environment of its own: its torch never meets the study's."""
+"""vLLM onto this machine, in an environment of its own: its torch never meets the study's.
+
+Not run here: the GPU's environment. Its pins were resolved for Linux on x86_64 with Python 3.11 and
+hold the same versions of the shared packages as the CPU's, which was installed and measured.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from heavyweight.paths import cache_dir
 from heavyweight.servers.base import Progress
 from heavyweight.servers.process import group_members, stop_group
 
-STOP_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
 SAME_CREATION_S = 1.0  # a pid is not given away twice within that time
 
 

@@ -27,7 +27,7 @@ class VllmServer(Server):
 
     kind: ClassVar[Literal["vllm"]] = "vllm"
     start_timeout_s: ClassVar[float] = 900.0  # the first start compiles
-    stop_timeout_s: ClassVar[float] = 30.0
+    stop_timeout_s: ClassVar[float] = 15.0  # while it loads it does not hear SIGTERM
 
     @classmethod
     def install(cls, progress: Progress, version: str | None = None) -> Installed:
