@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -110,16 +111,19 @@ class Session:
         self.progress.begin(planned, len(planned) - len(self.missing))
         with self._told():
             self._start_server()
-        start = self.record.starts[-1]
-        identity = self.record.identity
+        return self.cold_start()
+
+    def cold_start(self) -> pd.Series:
+        """The last start: what answered, and how long it took to be ready and to say a word."""
+        start, identity = self.record.starts[-1], self.record.identity
         return pd.Series(
             {
                 "session": self.path.name,
-                "server": f"{identity.server} {identity.version or ''}".strip(),
-                "model": identity.model,
+                "server": identity and f"{identity.server} {identity.version or ''}".strip(),
+                "model": identity and identity.model,
                 "start": start.start_id,
-                "ready_ms": round(start.ready_ms or 0.0),
-                "first_token_ms": round(start.first_token_ms or 0.0),
+                "ready_ms": start.ready_ms and round(start.ready_ms),
+                "first_token_ms": start.first_token_ms and round(start.first_token_ms),
             }
         )
 
@@ -197,7 +201,7 @@ class Session:
                     start_id=len(self.record.starts),
                     stop_path=self.progress.stop_path,
                 )
-                load.measure(spec, lambda state, users=users: self.progress.cell(users, state))
+                load.measure(spec, functools.partial(self.progress.cell, users))
                 self.progress.cell_done()
         return self.summary()
 

@@ -80,3 +80,14 @@ def dictionary() -> None:
     from heavyweight.dictionary import markdown
 
     print(markdown(), end="")
+
+
+@app.command(epilog="Example: heavyweight readme")
+def readme() -> None:
+    """Write the README's figure and numbers anew from data/reference."""
+    from heavyweight.paths import study_root
+    from heavyweight.readme import update
+    from heavyweight.store import RunFolder
+
+    root = study_root()
+    update(root / "README.md", RunFolder.open(root / "data" / "reference"))

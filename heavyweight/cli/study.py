@@ -124,7 +124,7 @@ def run_study(
 @app.command(name="list", epilog="Example: heavyweight study list --json")
 def list_runs(as_json: AsJson = False) -> None:
     """The runs that are here."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for folder in all_runs():
         record = folder.run
         sessions = folder.sessions()
