@@ -39,11 +39,13 @@ class Part:
         text: a markdown cell as HTML.
         code: a code cell's source, coloured; folded away.
         outputs: its outputs as HTML.
+        folded: its outputs are folded away too.
     """
 
     text: Markup = NOTHING
     code: Markup = NOTHING
     outputs: tuple[Markup, ...] = ()
+    folded: bool = False
 
 
 def report(run_path: Path, out: Path, progress: Progress | None = None) -> Path:
@@ -94,6 +96,7 @@ def execute(name: str, run_path: Path) -> NotebookNode:
             parameters={"run": (run_path.relative_to(root) if inside else run_path).as_posix()},
             cwd=source.parent,
             kernel_name="python3",
+            language="python",
             progress_bar=False,
             log_output=False,
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
@@ -162,7 +165,11 @@ def part(cell: NotebookNode) -> Part:
     if cell.cell_type == "markdown":
         return Part(text=Markup(ANCHOR.sub("", markdown2html(cell.source))))
     shown = tuple(filter(None, (output_html(output) for output in cell.outputs)))
-    return Part(code=Markup(Highlight2HTML()(cell.source, "python")), outputs=shown)
+    return Part(
+        code=Markup(Highlight2HTML()(cell.source, "python")),
+        outputs=shown,
+        folded="folded" in cell.metadata.get("tags", []),
+    )
 
 
 def output_html(output: NotebookNode) -> Markup:

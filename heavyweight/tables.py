@@ -242,7 +242,9 @@ def _percentiles(rows: pd.DataFrame) -> pd.DataFrame:
 def _percentile(row: pd.Series) -> str:
     """One percentile with its interval, or what it needs."""
     if not pd.isna(row["estimate_ms"]):
-        return interval(row["estimate_ms"], row["low_ms"], row["high_ms"])
+        shown = interval(row["estimate_ms"], row["low_ms"], row["high_ms"])
+        alone = row["scope"] == "session" and "[" not in shown
+        return shown + " (no interval)" * alone
     return "not estimable" + ("" if pd.isna(row["needs"]) else f": needs {row['needs']}")
 
 

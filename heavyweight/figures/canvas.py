@@ -14,6 +14,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 
@@ -105,11 +106,11 @@ def make(
     ]
     footer_in = LINE_IN * len(lines) + 0.12
     height = height_in + footer_in
-    figure = StudyFigure(figsize=(WIDTH_IN, height), layout="constrained")
-    figure.alt = f"{alt}. {' '.join(provenance.footer())}"
-    figure.get_layout_engine().set(
+    layout = ConstrainedLayoutEngine(
         rect=(0, footer_in / height, 1, 1 - footer_in / height), w_pad=0.06, h_pad=0.06
     )
+    figure = StudyFigure(figsize=(WIDTH_IN, height), layout=layout)
+    figure.alt = f"{alt}. {' '.join(provenance.footer())}"
     axes = figure.subplots(squeeze=False, **grid).ravel()
     figure.suptitle(title, x=0.012, ha="left", fontsize=11.5, fontweight="bold")
     figure.text(

@@ -106,7 +106,7 @@ def _panel(axes: Axes, table: pd.DataFrame, provenance: Provenance) -> None:
 def _sessions(axes: Axes, rows: pd.DataFrame, shift: float, color: tuple) -> None:
     """Single sessions, each with its interval, beside their mean."""
     for nth, (_, of_block) in enumerate(rows.groupby("block")):
-        x = of_block["users"].astype(float) * shift * BESIDE * 1.03**nth
+        x = of_block["users"].astype(float) * shift * BESIDE * 1.012**nth
         y, low, high = (of_block[f"{c}_ms"].to_numpy(float) for c in ("estimate", "low", "high"))
         known = np.isfinite(y) & np.isfinite(low) & np.isfinite(high)
         axes.errorbar(

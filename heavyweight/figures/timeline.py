@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from heavyweight.errors import BadInput
 from heavyweight.figures.canvas import GREY, StudyFigure, look, make, style
@@ -127,7 +128,7 @@ def _panel(axes: Axes, shown: Shown, span_s: float, provenance: Provenance) -> N
     axes.axvline((shown.cell.window_end_ns - origin) / 1e9, color=GREY, linestyle="--", zorder=4)
     axes.set_xlim(0, span_s)
     axes.set_ylim(shown.cell.users + 0.6, 0.4)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.grid(visible=False, axis="y")
     axes.set_ylabel("user")
     axes.set_title(provenance.labels[shown.cell.arm])

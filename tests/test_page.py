@@ -1,0 +1,133 @@
+"""The page of a run in a browser: it asks no host for anything and fits every screen."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+
+from tests import pages
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+FLAGS = """
+    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars
+    --disable-background-networking --disable-component-update --disable-sync
+    --virtual-time-budget=4000
+"""
+# The browser itself asks its maker for this and that; no name is resolved, so nothing leaves.
+NOWHERE = "--host-resolver-rules=MAP * ~NOTFOUND"
+
+pytestmark = [
+    pytest.mark.page,
+    pytest.mark.timeout(300),  # two notebooks are executed first
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    return pages.made(tmp_path_factory.getbasetemp()).page
+
+
+@pytest.fixture
+def browse(tmp_path):
+    """Open a file in a browser with an empty profile; returns what it printed."""
+
+    def run(path: Path, *flags: str) -> str:
+        command = [CHROMIUM, *FLAGS.split(), NOWHERE, f"--user-data-dir={tmp_path / 'profile'}"]
+        done = subprocess.run(
+            [*command, *flags, path.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=True,
+        )
+        return done.stdout
+
+    return run
+
+
+def asked(log: Path) -> list[str]:
+    """Addresses that a page, not the browser itself, asked for, but for its own file."""
+    record = json.loads(log.read_text(encoding="utf-8"))
+    names = {number: name for name, number in record["constants"]["logEventTypes"].items()}
+    return [
+        event["params"]["url"]
+        for event in record["events"]
+        if names[event["type"]] == "URL_REQUEST_START_JOB"
+        and event.get("params", {}).get("initiator", "not an origin") != "not an origin"
+        and not event["params"]["url"].startswith(("file:", "data:", "blob:"))
+    ]
+
+
+def measured(browse, page: Path, folder: Path, width: int, question: str) -> str:
+    """The answer of a script about the page shown ``width`` pixels wide.
+
+    The page stands in a frame of another page, since it runs no script of its own.
+    """
+    framed = folder / f"framed-{width}.html"
+    framed.write_text(
+        f'<iframe id="f" width="{width}" height="900" srcdoc="'
+        f'{html.escape(page.read_text(encoding="utf-8"))}"></iframe><script>f.onload = () => '
+        f"{{ const d = f.contentDocument; document.body.dataset.answer = {question}; }}</script>",
+        encoding="utf-8",
+    )
+    found = re.search(r'data-answer="([^"]*)"', browse(framed, "--dump-dom"))
+    assert found, "the browser did not load the page"
+    return found.group(1)
+
+
+def test_the_page_asks_no_host_for_anything(browse, page, tmp_path):
+    log = tmp_path / "net.json"
+    shown = browse(page, f"--log-net-log={log}", "--dump-dom")
+    assert "Throughput" in shown
+    assert asked(log) == []
+
+
+def test_a_page_that_asks_is_caught(browse, tmp_path):
+    """The test above can fail."""
+    asking = tmp_path / "asking.html"
+    asking.write_text('<p>x</p><img src="http://example.invalid/x.png">', encoding="utf-8")
+    log = tmp_path / "net.json"
+    browse(asking, f"--log-net-log={log}", "--dump-dom")
+    assert asked(log) == ["http://example.invalid/x.png"]
+
+
+@pytest.mark.parametrize("width", [390, 820, 1280])
+def test_the_page_fits_the_screen(browse, page, tmp_path, width):
+    """Wide tables and figures are moved inside their own frames, never the page as a whole."""
+    root = "d.documentElement"
+    assert measured(browse, page, tmp_path, width, f"{root}.scrollWidth") == str(width)
+    small = "[...d.images].map(i => Math.round(i.getBoundingClientRect().width))"
+    widths = measured(browse, page, tmp_path, width, f"Math.min(...{small})")
+    assert int(widths) >= 500, "a figure's text is legible on a phone too"
+
+
+def test_code_is_folded_away(browse, page, tmp_path):
+    heights = "[...d.querySelectorAll('details .highlight')].map(e => e.checkVisibility())"
+    assert measured(browse, page, tmp_path, 820, f"{heights}.some(Boolean)") == "false"
+    assert measured(browse, page, tmp_path, 820, f"{heights}.length > 5") == "true"
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [(1, False), (0, True)], ids=["light", "dark"])
+def test_light_and_dark(browse, page, tmp_path, scheme, dark):
+    picture = tmp_path / "page.png"
+    browse(
+        page,
+        f"--screenshot={picture}",
+        "--window-size=820,1000",
+        f"--blink-settings=preferredColorScheme={scheme}",
+    )
+    pixels = matplotlib.image.imread(picture)
+    assert pixels.shape[:2] == (1000, 820)
+    corner = pixels[5:15, 5:15, :3].mean()
+    assert (corner < 0.2) if dark else (corner > 0.9)
+    assert pixels[..., :3].std() > 0.05, "something is written on it"
