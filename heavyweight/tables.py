@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 
-from heavyweight.article import Article
-from heavyweight.estimates import Assessment, ratio_table, throughput_table
+from heavyweight.estimates import Assessment, ratio_table
 
 NOTHING = "-"
+LENGTHS = ["prompt_tokens", "output_tokens"]
 
 
 def number(value: float) -> str:
@@ -22,16 +22,33 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:#.3g}"
 
 
-def printed(value: float) -> str:
-    """A published number as it is printed there."""
-    return f"{value:,g}"
-
-
 def interval(value: float, low: float, high: float) -> str:
     """A number with its interval, where it has one: ``182 [176, 189]``."""
     if pd.isna(value) or pd.isna(low) or pd.isna(high):
         return number(value)
     return f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def by_length(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """A table's parts by the lengths of text: what each is called, and its rows.
+
+    A study has one length, and then its part has no name; sessions by hand may have several.
+    """
+    lengths = table[LENGTHS].dropna().drop_duplicates().sort_values(LENGTHS)
+    if len(lengths) < 2:
+        return [("", table)]
+    return [
+        (f"{r.prompt_tokens} in, {r.output_tokens} out", table.merge(lengths.loc[[r.Index]]))
+        for r in lengths.itertuples()
+    ]
+
+
+def main_length(assessment: Assessment, table: pd.DataFrame) -> pd.DataFrame:
+    """The part of a table with the lengths of text that most cells of the run have."""
+    counts = assessment.cells[LENGTHS].value_counts().sort_index(kind="stable")
+    if len(counts) < 2:
+        return table
+    return table.merge(pd.DataFrame([counts.idxmax()], columns=LENGTHS).astype("Int64"))
 
 
 def first_contrast(assessment: Assessment) -> str | None:
@@ -103,18 +120,19 @@ def ratios(assessment: Assessment, found: Mapping[str, pd.DataFrame]) -> pd.Data
         {
             "contrast": contrast_label(assessment, name),
             "users": int(r.users),
+            "tokens": length,
             "ratio": number(r.ratio),
             "95% interval": NOTHING if pd.isna(r.low) else f"{number(r.low)} to {number(r.high)}",
             "blocks": int(r.blocks),
             "note": "; ".join(filter(None, (r.note, r.blocks_left_out))),
         }
         for name, table in found.items()
-        for r in table.itertuples()
+        for length, part in by_length(table)
+        for r in part.itertuples()
     ]
-    columns = ["contrast", "users", "ratio", "95% interval", "blocks", "note"]
+    columns = ["contrast", "users", "tokens", "ratio", "95% interval", "blocks", "note"]
     table = pd.DataFrame(rows, columns=columns)
-    if not table["note"].any():
-        table = table.drop(columns="note")
+    table = table.drop(columns=[name for name in ("tokens", "note") if not table[name].any()])
     return _one_header(table.set_index("contrast"), "contrast")
 
 
@@ -138,88 +156,13 @@ def sessions(table: pd.DataFrame) -> pd.DataFrame:
     return _wide(_percentiles(rows), "percentile", "shown", ["label", "users", "block", "n"])
 
 
-def article_throughput(
-    article: Article, assessment: Assessment, contrast: str | None = None
-) -> pd.DataFrame:
-    """The article's throughput table with ours beside it.
-
-    Args:
-        article: the published tables.
-        assessment: of a run.
-        contrast: vLLM's arm over Ollama's; the first by default.
-    """
-    name = contrast or first_contrast(assessment)
-    if name is None:
-        return pd.DataFrame({"": ["no contrast in this run"]})
-    ours = throughput_table(assessment).set_index(["arm", "users"])
-    ratios = ratio_table(assessment, name).set_index("users")
-    vllm, ollama = assessment.run.contrasts[name]
-    rows = {}
-    for row in article.throughput:
-        rows[row.users] = {
-            ("vLLM (tok/s)", "published"): _published(row.vllm_tok_s, row.vllm_per_request_tok_s),
-            ("vLLM (tok/s)", assessment.label(vllm)): _ours(ours, (vllm, row.users), "tok_s"),
-            ("Ollama (tok/s)", "published"): _published(
-                row.ollama_tok_s, row.ollama_per_request_tok_s
-            ),
-            ("Ollama (tok/s)", assessment.label(ollama)): _ours(ours, (ollama, row.users), "tok_s"),
-            ("ratio", "published"): printed(row.advantage),
-            ("ratio", "measured"): _ours(ratios, row.users, "ratio"),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns=["users", None])
-
-
-def article_latency(
-    article: Article,
-    assessment: Assessment,
-    latencies: Iterable[pd.DataFrame],
-    contrast: str | None = None,
-) -> pd.DataFrame:
-    """The article's latency table with ours beside it, ms, and the ratio of the servers.
-
-    Args:
-        article: the published tables.
-        assessment: of a run.
-        latencies: of ``estimates.latency_table``, for ttft and e2e in this order.
-        contrast: vLLM's arm over Ollama's; the first by default.
-    """
-    name = contrast or first_contrast(assessment)
-    if name is None:
-        return pd.DataFrame({"": ["no contrast in this run"]})
-    arms = dict(zip(("vllm", "ollama"), assessment.run.contrasts[name], strict=True))
-    by_quantity = {}
-    for quantity, table in zip(("ttft", "e2e"), latencies, strict=True):
-        rows = table[table["scope"] == "blocks"]
-        by_quantity[quantity] = rows.set_index(["arm", "users", "percentile"])
-    shown = {}
-    for row in article.latency:
-        place = (row.users, float(row.statistic.removeprefix("p")))
-        column = f"{row.quantity}_{row.statistic}_ms"
-        ratios = ratio_table(assessment, name, column).set_index("users")
-        inverse = [1 / ratios.loc[row.users, c] for c in ("ratio", "high", "low")] if (
-            row.users in ratios.index) else [math.nan] * 3  # fmt: skip
-        shown[f"{row.title}, {row.users} users"] = {
-            ("vLLM (ms)", "published"): printed(row.vllm_ms),
-            ("vLLM (ms)", assessment.label(arms["vllm"])): _ours(
-                by_quantity[row.quantity], (arms["vllm"], *place), "estimate_ms"
-            ),
-            ("Ollama (ms)", "published"): printed(row.ollama_ms),
-            ("Ollama (ms)", assessment.label(arms["ollama"])): _ours(
-                by_quantity[row.quantity], (arms["ollama"], *place), "estimate_ms"
-            ),
-            ("Ollama / vLLM", "published"): number(row.ollama_ms / row.vllm_ms),
-            ("Ollama / vLLM", "measured"): interval(*inverse),
-        }
-    return pd.DataFrame.from_dict(shown, orient="index")
-
-
 def answers(assessment: Assessment) -> tuple[str, list[str]]:
     """The first contrast in words: what is compared, and a line a load."""
     name = first_contrast(assessment)
     if name is None:
         return "", []
     above, below = (assessment.label(arm) for arm in assessment.run.contrasts[name])
-    rows = ratio_table(assessment, name).dropna(subset="ratio")
+    rows = main_length(assessment, ratio_table(assessment, name)).dropna(subset="ratio")
     lines = [
         f"{r.users} user{'s' if r.users > 1 else ''}: {number(r.ratio)} times"
         + (
@@ -234,12 +177,12 @@ def answers(assessment: Assessment) -> tuple[str, list[str]]:
 
 def _percentiles(rows: pd.DataFrame) -> pd.DataFrame:
     """Percentiles as text: a number with its interval, or what it needs."""
-    shown = [_percentile(row) for _, row in rows.iterrows()]
+    shown = [percentile(row) for _, row in rows.iterrows()]
     names = [f"p{percent:g} (ms)" for percent in rows["percentile"]]
     return rows.assign(shown=shown, percentile=names)
 
 
-def _percentile(row: pd.Series) -> str:
+def percentile(row: pd.Series) -> str:
     """One percentile with its interval, or what it needs."""
     if not pd.isna(row["estimate_ms"]):
         shown = interval(row["estimate_ms"], row["low_ms"], row["high_ms"])
@@ -250,6 +193,10 @@ def _percentile(row: pd.Series) -> str:
 
 def _wide(rows: pd.DataFrame, columns: str, values: str, keys: list[str]) -> pd.DataFrame:
     """A long table made wide, in the order in which its rows came; the first key is the index."""
+    parts = by_length(rows)
+    if len(parts) > 1:
+        rows = pd.concat([part.assign(tokens=length) for length, part in parts])
+        keys = [*keys, "tokens"]
     order = {name: pd.unique(rows[name].astype(object)) for name in (*keys, columns)}
     rows = rows.assign(**{n: pd.Categorical(rows[n], order[n], ordered=True) for n in order})
     wide = rows.pivot(index=keys, columns=columns, values=values).fillna(NOTHING)
@@ -262,20 +209,3 @@ def _one_header(table: pd.DataFrame, name: str) -> pd.DataFrame:
     names = {"label": "server"}
     index = pd.Index(table.index.astype(object))
     return table.set_axis(index).rename_axis(index=None, columns=names.get(name, name))
-
-
-def _published(total: float | None, per_request: float | None) -> str:
-    """A published throughput: the total, or what stands there instead."""
-    parts = [] if total is None else [printed(total)]
-    parts += [] if per_request is None else [f"{printed(per_request)} per request"]
-    return "; ".join(parts) or NOTHING
-
-
-def _ours(table: pd.DataFrame, place: object, column: str) -> str:
-    """Our number with its interval at a place of the article's; a dash where there is none."""
-    if place not in table.index:
-        return NOTHING
-    row = table.loc[place]
-    if column == "estimate_ms":
-        return _percentile(row)
-    return interval(row[column], row["low"], row["high"])

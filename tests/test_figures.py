@@ -12,7 +12,7 @@ from matplotlib.text import Text
 from heavyweight import estimates, figures
 from heavyweight.article import load_article
 from heavyweight.errors import BadInput, StoreError
-from heavyweight.store import RunFolder
+from heavyweight.store import RunFolder, write_json
 from tests.synthetic import ARMS, fail, write_run
 
 
@@ -196,6 +196,21 @@ def test_a_run_with_one_block_or_failures_is_drawn(tmp_path):
         assert made._repr_mimebundle_()
     ratios = {"A": estimates.ratio_table(assessment, "A")}
     assert figures.ratio(ratios, assessment.run.contrasts, provenance)._repr_mimebundle_()
+
+
+def test_arms_that_were_not_planned_are_drawn(tmp_path):
+    """A session by hand may bring an arm of its own."""
+    run = write_run(tmp_path / "run", users=(1, 4), blocks=1)
+    planned = run.run.model_copy(update={"arms": [ARMS[1].name], "contrasts": {}})
+    write_json(run.path / "run.json", planned)
+    run = RunFolder.open(run.path)
+    assessment, provenance = estimates.assess(run), figures.Provenance.of(run)
+    assert list(provenance.labels) == [ARMS[1].name, ARMS[0].name]
+    figure = figures.throughput(
+        estimates.throughput_table(assessment), assessment.cells, provenance
+    )
+    assert len(figure.axes[0].get_legend().get_texts()) == 2
+    assert len(figures.cells_at(run, 4, 1)) == 2
 
 
 def test_a_run_without_cells_is_refused(tmp_path):

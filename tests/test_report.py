@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import nbformat
 import pytest
 
 from heavyweight import estimates, report, tables
-from heavyweight.article import load_article
+from heavyweight.article import latency_beside, load_article, throughput_beside
 from heavyweight.errors import StoreError, StudyError
 from heavyweight.paths import study_root
+from heavyweight.store import RunFolder, write_json
 from tests import pages
 from tests.synthetic import ARMS, fail, write_run
 
@@ -78,7 +80,7 @@ def test_numbers_have_three_digits(value, text):
 
 
 def test_the_articles_throughput_table_has_ours_beside_it(assessment):
-    table = tables.article_throughput(load_article(), assessment)
+    table = throughput_beside(load_article(), assessment)
     assert list(table.index) == [1, 4, 8, 50]
     assert list(table["ratio", "published"]) == ["1.1", "1.75", "2.3", "5.9"]
     assert table.loc[8, ("Ollama (tok/s)", "published")] == "82 per request"
@@ -91,7 +93,7 @@ def test_the_articles_throughput_table_has_ours_beside_it(assessment):
 
 def test_the_articles_latency_table_has_ours_beside_it(assessment):
     found = [estimates.latency_table(assessment, quantity) for quantity in ("ttft", "e2e")]
-    table = tables.article_latency(load_article(), assessment, found)
+    table = latency_beside(load_article(), assessment, found)
     first, _, last = table.index
     assert table.loc[first, ("Ollama (ms)", "published")] == "3,200"
     assert "needs 368" in table.loc[last, ("Ollama (ms)", ARMS[0].label)]
@@ -101,7 +103,7 @@ def test_the_articles_latency_table_has_ours_beside_it(assessment):
 
 def test_loads_that_were_not_measured_are_dashes(tmp_path):
     assessment = estimates.assess(write_run(tmp_path / "run", users=(1,), blocks=1))
-    table = tables.article_throughput(load_article(), assessment)
+    table = throughput_beside(load_article(), assessment)
     assert table.loc[50, ("ratio", "measured")] == "-"
     assert table.loc[1, ("ratio", "measured")] != "-"
     assert "no interval" in tables.answers(assessment)[1][0]
@@ -127,6 +129,33 @@ def test_invalid_cells_are_told(tmp_path):
     failed = tables.failed_checks(assessment)
     assert "errors" in set(failed["check"])
     assert failed["remedy"].str.len().min() > 0
+
+
+def test_sessions_by_hand_with_two_lengths_of_text_are_kept_apart(tmp_path):
+    """A later session asked for 32 tokens instead of 16: nothing is averaged over both."""
+    run = write_run(tmp_path / "run", users=(1, 8), blocks=2)
+    later = write_run(tmp_path / "later" / "run", users=(1,), blocks=1, output_tokens=32)
+    for session in later.sessions():
+        for file in session.cells():
+            shutil.copy(file.path, run.path / session.path.name)
+    assessment = estimates.assess(run)
+    table = tables.throughput(estimates.throughput_table(assessment))
+    assert list(table["tokens"]) == ["64 in, 16 out", "64 in, 32 out", "64 in, 16 out"]
+    assert throughput_beside(load_article(), assessment).loc[1, ("ratio", "measured")] != "-"
+    assert len(tables.answers(assessment)[1]) == 2
+    ratios = tables.ratios(assessment, {"A": estimates.ratio_table(assessment, "A")})
+    assert list(ratios["tokens"]) == ["64 in, 16 out", "64 in, 16 out", "64 in, 32 out"]
+    latency = tables.latency(estimates.latency_table(assessment, "ttft"))
+    assert set(latency["tokens"]) == {"64 in, 16 out", "64 in, 32 out"}
+
+
+def test_a_run_without_contrast_has_no_answer(tmp_path):
+    run = write_run(tmp_path / "run", users=(1,), blocks=1)
+    write_json(run.path / "run.json", run.run.model_copy(update={"contrasts": {}}))
+    assessment = estimates.assess(RunFolder.open(run.path))
+    assert tables.answers(assessment) == ("", [])
+    assert "no contrast" in throughput_beside(load_article(), assessment).iloc[0, 0]
+    assert tables.ratios(assessment, {}).empty
 
 
 def test_a_whole_run_has_nothing_to_tell(assessment):

@@ -1,5 +1,6 @@
 """The published article as data: its tables, and the ledger of its claims with their rules."""
 
+from heavyweight.article.beside import latency_beside, throughput_beside
 from heavyweight.article.ledger import Claim, Ledger, load_claims
 from heavyweight.article.tables import Article, load_article
 
@@ -7,6 +8,8 @@ __all__ = [
     "Article",
     "Claim",
     "Ledger",
+    "latency_beside",
     "load_article",
     "load_claims",
+    "throughput_beside",
 ]

@@ -18,7 +18,7 @@ from heavyweight.figures.canvas import (
     users_axis,
 )
 from heavyweight.figures.provenance import Provenance
-from heavyweight.tables import number
+from heavyweight.tables import by_length, number
 
 BESIDE = 1.06
 TITLES = {
@@ -82,10 +82,11 @@ def _panel(axes: Axes, table: pd.DataFrame, provenance: Provenance) -> None:
         rows = mine[mine["scope"] == "blocks"]
         good = rows[np.isfinite(rows["estimate_ms"].astype(float))]
         shift = dodge(place, len(arms))
-        series(
-            axes, good["users"] * shift, good["estimate_ms"], good["low_ms"], good["high_ms"],
-            **style(provenance, arm),
-        )  # fmt: skip
+        for nth, (_, part) in enumerate(by_length(good)):
+            series(
+                axes, part["users"] * shift, part["estimate_ms"], part["low_ms"], part["high_ms"],
+                **style(provenance, arm), alpha=0.6**nth,
+            )  # fmt: skip
         _sessions(axes, mine[mine["scope"] == "session"], shift, style(provenance, arm)["color"])
         absent = rows.drop(good.index)
         crosses = axes.plot(

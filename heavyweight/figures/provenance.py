@@ -56,6 +56,7 @@ class Provenance:
                 "`heavyweight study run` goes on where it stopped",
             )
         done = {cell.block for cell in cells}
+        arms = dict.fromkeys([*run.arms, *sorted(session.arm for session in sessions)])
         return cls(
             run=run.run,
             model=", ".join(sorted({cell.model for cell in cells})),
@@ -66,7 +67,7 @@ class Provenance:
             f"{run.blocks} block{'s' if run.blocks > 1 else ''}",
             commit=_commit(run.commit, run.clean),
             emulated=run.emulated,
-            labels={arm: run.labels.get(arm, arm) for arm in run.arms},
+            labels={arm: run.labels.get(arm, arm) for arm in arms},
         )  # fmt: skip
 
     def footer(self) -> list[str]:

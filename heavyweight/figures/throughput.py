@@ -18,7 +18,7 @@ from heavyweight.figures.canvas import (
     users_axis,
 )
 from heavyweight.figures.provenance import Provenance
-from heavyweight.tables import number
+from heavyweight.tables import by_length, number
 
 BESIDE = 1.045  # single blocks stand beside their mean
 INTERVALS = (
@@ -49,11 +49,14 @@ def throughput(table: pd.DataFrame, cells: pd.DataFrame, provenance: Provenance)
         for place, arm in enumerate(arms):
             shift = dodge(place, len(arms))
             _dots(axes, cells[cells["arm"] == arm], shift, style(provenance, arm)["color"])
-            rows = table[table["arm"] == arm].dropna(subset="tok_s").sort_values("users")
-            series(
-                axes, rows["users"] * shift, rows["tok_s"], rows["low"], rows["high"],
-                label=provenance.labels[arm], **style(provenance, arm),
-            )  # fmt: skip
+            mine = table[table["arm"] == arm].dropna(subset="tok_s").sort_values("users")
+            for nth, (length, rows) in enumerate(by_length(mine)):
+                label = ", ".join(filter(None, (provenance.labels[arm], length)))
+                look_of = style(provenance, arm) | {"alpha": 0.6**nth}
+                series(
+                    axes, rows["users"] * shift, rows["tok_s"], rows["low"], rows["high"],
+                    label=label, **look_of,
+                )  # fmt: skip
         users_axis(axes, cells["users"])
         axes.set_ylabel("tokens a second, all users (tok/s)")
         axes.set_ylim(bottom=0)
@@ -97,11 +100,13 @@ def ratio(
         )
         axes.axhline(1, color=GREY, linewidth=1.2)
         for place, (name, label) in enumerate(names.items()):
-            rows = tables[name].dropna(subset="ratio").sort_values("users")
-            series(
-                axes, rows["users"] * dodge(place, len(names)), rows["ratio"], rows["low"],
-                rows["high"], label=label, **style(provenance, contrasts[name][1]),
-            )  # fmt: skip
+            found = tables[name].dropna(subset="ratio").sort_values("users")
+            for nth, (length, rows) in enumerate(by_length(found)):
+                look_of = style(provenance, contrasts[name][1]) | {"alpha": 0.6**nth}
+                series(
+                    axes, rows["users"] * dodge(place, len(names)), rows["ratio"], rows["low"],
+                    rows["high"], label=", ".join(filter(None, (label, length))), **look_of,
+                )  # fmt: skip
         users = [n for name in names for n in tables[name]["users"]]
         if article is not None:
             published = article.throughput_table()["advantage"]

@@ -66,7 +66,7 @@ def cells_at(folder: RunFolder, users: int, block: int) -> list[Shown]:
             "choose another block, or let `heavyweight study run` go on",
         )
     chosen = max((n for n in common if n <= users), default=common[0])
-    arms = sorted(loads, key=folder.run.arms.index)
+    arms = [arm for arm in Provenance.of(folder).labels if arm in loads]
     return [Shown(loads[arm][chosen].cell, frame(loads[arm][chosen])) for arm in arms]
 
 
