@@ -55,7 +55,7 @@ class ClosedLoop:
             ends before.
     """
 
-    def __init__(self, spec: LoadSpec, client: Client, on_window: Callable[[], None]) -> None:
+    def __init__(self, spec: LoadSpec, client: Client, on_window: Callable[[], object]) -> None:
         self.spec, self.client, self._on_window = spec, client, on_window
         self.phase: Phase = "ramp"
         self.ended: Ended = "complete"

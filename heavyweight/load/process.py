@@ -29,6 +29,7 @@ from heavyweight.load.spec import LoadSpec, chat_url
 from heavyweight.records import Cell, MachineLoad
 
 TICK_S = 0.25
+THREAD_TURN_S = 0.0005  # Python's own is 5 ms
 RATE_S = 3.0  # the live rate is a mean over this long
 
 
@@ -47,14 +48,18 @@ def _loop_name() -> str:
 
 
 @contextlib.contextmanager
-def _frozen_collector() -> Iterator[None]:
+def _undisturbed() -> Iterator[None]:
     """No garbage collection while streams are live: a full one takes milliseconds."""
     gc.collect()
     gc.freeze()
     gc.disable()
+    # The one other thread looks at the machine: it must let go of the interpreter at once.
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(THREAD_TURN_S)
     try:
         yield
     finally:
+        sys.setswitchinterval(interval_s)
         gc.enable()
         gc.unfreeze()
 
@@ -66,18 +71,18 @@ class Observer:
         self._pgid = server_pgid
         self._looks: list[asyncio.Future[telemetry.Snapshot]] = []
 
-    def look(self) -> None:
+    def look(self) -> asyncio.Future[telemetry.Snapshot]:
         """Take a snapshot in a thread."""
         loop = asyncio.get_running_loop()
         self._looks.append(
             loop.run_in_executor(None, telemetry.Snapshot.take, self._pgid, os.getpid())
         )
+        return self._looks[-1]
 
     async def load(self) -> MachineLoad:
         """What the machine did between the last two snapshots."""
         while len(self._looks) < 2:
-            self.look()
-            await self._looks[-1]
+            await self.look()
         first, last = await asyncio.gather(*self._looks[-2:])
         return telemetry.between(first, last)
 
@@ -173,10 +178,10 @@ async def measure_cell(spec: LoadSpec) -> Path:
     observer = Observer(spec.server_pgid)
     loop = ClosedLoop(spec, client, observer.look)
     reporter = Reporter(spec.progress_path, loop)
-    origin_utc = datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
-        with _frozen_collector():
-            observer.look()
+        with _undisturbed():
+            await observer.look()
+            origin_utc = datetime.now(UTC).isoformat(timespec="milliseconds")
             await _until_stopped(spec, loop, reporter)
     finally:
         await client.close()
