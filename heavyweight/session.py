@@ -150,7 +150,7 @@ class Session:
         self._remember_server(config.port)
         ready_ms = self.server.ready()
         self._remember_server(config.port)
-        identity = self.server.identify()
+        self.server.identify()
         first = load.first_token(
             self.server.base_url,
             self.server.served_model,
@@ -160,6 +160,7 @@ class Session:
             start_id=start_id,
             allow_remote=setting.parameters.allow_remote,
         )
+        identity = self.server.identify()  # again: some servers load the model at the first request
         start = self.server.start_record(start_id).model_copy(
             update={
                 "ready_ms": ready_ms,
