@@ -15,7 +15,7 @@ from nbconvert.filters import Highlight2HTML, markdown2html
 from nbformat import NotebookNode
 
 from heavyweight import paths, tables
-from heavyweight.errors import StudyError
+from heavyweight.errors import StoreError, StudyError
 from heavyweight.estimates import Assessment, assess
 from heavyweight.figures import Provenance
 from heavyweight.store import RunFolder, write_text
@@ -73,8 +73,7 @@ def report(run_path: Path, out: Path, progress: Progress | None = None) -> Path:
         tell(f"executing analysis/{name}.ipynb over run {folder.run.run}")
         notebooks.append(execute(name, folder.path))
     tell("writing the page")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return write_text(out, page(notebooks, provenance, assess(folder)))
+    return write_text(made(out.parent) / out.name, page(notebooks, provenance, assess(folder)))
 
 
 def execute(name: str, run_path: Path) -> NotebookNode:
@@ -86,8 +85,7 @@ def execute(name: str, run_path: Path) -> NotebookNode:
     """
     root = paths.study_root()
     source = root / "analysis" / f"{name}.ipynb"
-    executed = run_path / "report" / f"{name}.ipynb"
-    executed.parent.mkdir(exist_ok=True)
+    executed = made(run_path / "report") / f"{name}.ipynb"
     inside = run_path.is_relative_to(root)
     try:
         papermill.execute_notebook(
@@ -112,6 +110,23 @@ def execute(name: str, run_path: Path) -> NotebookNode:
             notebook = published(nbformat.read(executed, as_version=4))
             write_text(executed, nbformat.writes(notebook) + "\n")
     return notebook
+
+
+def made(folder: Path) -> Path:
+    """The folder, made if it is not there.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the folder {folder.name}: {error.strerror}",
+            "a writable place",
+            "choose another with --out",
+        ) from error
+    return folder
 
 
 def published(notebook: NotebookNode) -> NotebookNode:

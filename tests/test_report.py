@@ -278,6 +278,12 @@ def test_a_missing_run_is_refused(tmp_path):
         report.report(tmp_path / "nowhere", tmp_path / "report.html")
 
 
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="cannot make the folder below"):
+        report.made(tmp_path / "file" / "below")
+
+
 @pytest.mark.notebook
 @pytest.mark.timeout(300)
 def test_a_notebook_that_fails_says_so(tmp_path, monkeypatch):
