@@ -79,4 +79,4 @@ def update(readme: Path, run: RunFolder) -> None:
     figure = figures.ratio(
         ratios, assessment.run.contrasts, figures.Provenance.of(run), article.load_article()
     )
-    figure.savefig(run.path / FIGURE, dpi=110)
+    (run.path / FIGURE).write_bytes(figure.png(dpi=110))

@@ -19,15 +19,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from heavyweight.errors import StoreError
 from heavyweight.records import REQUEST_SCHEMA, SCHEMA_VERSION, Cell, Record, Run, Session
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 METADATA_KEY = b"heavyweight"
 RUN_FILE = "run.json"
@@ -257,6 +259,8 @@ class RunFolder:
 
 def frame(source: CellFile | pa.Table) -> pd.DataFrame:
     """Rows as a DataFrame; integers are nullable, lists are numpy arrays."""
+    import pandas as pd  # not above: the load generator starts sooner without it
+
     table = source.requests() if isinstance(source, CellFile) else source
     nullable = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype()}
     return table.to_pandas(types_mapper=nullable.get)
