@@ -14,7 +14,8 @@ def print_summary(assessment: Assessment) -> None:
     run = assessment.run
     emulated = " EMULATED: says nothing of any server." if run.emulated else ""
     console.print(f"{run.run}: profile {run.profile}, {run.blocks} blocks.{emulated}", markup=False)
-    _print_frame(tables.throughput(throughput_table(assessment)), "Throughput, tok/s [95%]")
+    speeds = tables.throughput(throughput_table(assessment)).rename_axis(index="users")
+    _print_frame(speeds, "Throughput, tok/s [95%]")
     for contrast in run.contrasts:
         found = ratio_table(assessment, contrast)
         rows = [

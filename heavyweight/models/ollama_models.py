@@ -8,11 +8,12 @@ from pathlib import Path
 
 from heavyweight.design import Arm, Model
 from heavyweight.errors import InstallFailed
+from heavyweight.machine import usable_cores
 from heavyweight.models.artefacts import GGUF_F16, GGUF_Q4, model_folder
 from heavyweight.models.manifest import Artefact
 from heavyweight.models.running import running
 from heavyweight.models.templates import modelfile
-from heavyweight.servers.base import Progress, ServerConfig, free_port, usable_cores
+from heavyweight.servers.base import Progress, ServerConfig, free_port
 from heavyweight.servers.installing import step
 from heavyweight.servers.lock import SessionLock
 from heavyweight.servers.ollama import OllamaServer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from heavyweight.errors import BadInput
+from heavyweight.machine import usable_cores
 from heavyweight.servers.base import (
     Installed,
     ManagedProcess,
@@ -13,7 +14,6 @@ from heavyweight.servers.base import (
     ServerConfig,
     check_port_free,
     free_port,
-    usable_cores,
 )
 from heavyweight.servers.emulated import EmulatedServer
 from heavyweight.servers.ollama import OllamaServer

@@ -18,9 +18,7 @@ from heavyweight.servers.ports import LOOPBACK, check_port_free, free_port, port
 from heavyweight.servers.process import (
     ManagedProcess,
     clean_environment,
-    group_members,
     tail,
-    usable_cores,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOOPBACK", "Installed", "ManagedProcess", "Progress", "Server", "ServerConfig",
-    "check_port_free", "free_port", "group_members", "port_open", "tail", "usable_cores",
+    "check_port_free", "free_port", "port_open", "tail",
 ]  # fmt: skip
 
 Progress = Callable[[str], None]

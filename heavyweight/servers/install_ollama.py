@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 from heavyweight.errors import InstallFailed, NotInstalled, ServerError, StudyError
+from heavyweight.machine import gpus
 from heavyweight.servers import ollama_release
 from heavyweight.servers.base import Installed, Progress
 from heavyweight.servers.installing import (
     find,
     folder_of,
-    nvidia_gpus,
     only_one,
     processor,
     record,
@@ -116,7 +116,7 @@ def _built(version: str, folder: Path, progress: Progress) -> Installed:
                 what,
                 f"install {what}, or Ollama {version} itself (its own site, or conda-forge)",
             )
-    if nvidia_gpus():
+    if gpus():
         raise NotInstalled(
             f"no Ollama {version} on PATH or from its release, and a build here has no GPU code",
             f"Ollama {version} with CUDA beside vLLM with CUDA",

@@ -16,10 +16,10 @@ import pynvml
 import uv
 
 from heavyweight.errors import InstallFailed, NotInstalled, StudyError
+from heavyweight.machine import gpus
 from heavyweight.servers.base import Installed, Progress
 from heavyweight.servers.installing import (
     find,
-    nvidia_gpus,
     only_one,
     record,
     say,
@@ -67,7 +67,7 @@ def install(version: str, progress: Progress) -> Installed:
         NotInstalled: vLLM does not run on this system.
         InstallFailed: a step ended badly, or the result says another version.
     """
-    device = "gpu" if nvidia_gpus() else "cpu"
+    device = "gpu" if gpus() else "cpu"
     packages = pins(device, version)
     with only_one("vllm", version, progress) as folder:
         digest = sha256_of(packages)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pynvml
 from filelock import FileLock, Timeout
 
 from heavyweight.errors import InstallFailed, NotInstalled, ServerError
+from heavyweight.machine import cpu_info, usable_cores
 from heavyweight.paths import cache_dir
 from heavyweight.servers.base import Installed, Progress
-from heavyweight.servers.process import ManagedProcess, tail, usable_cores
+from heavyweight.servers.process import ManagedProcess, tail
 
 RECORD = "install.json"
 HEARTBEAT_S = 10.0
@@ -147,26 +146,5 @@ def processor() -> str:
 
     Virtual machines often share a name and not the flags.
     """
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf-8")
-    except OSError:
-        return platform.processor()
-    first: dict[str, str] = {}
-    for line in text.split("\n\n", maxsplit=1)[0].splitlines():
-        name, _, value = line.partition(":")
-        first[name.strip()] = value.strip()
-    flags = first.get("flags") or first.get("Features") or ""
-    model = first.get("model name") or platform.machine()
-    return f"{model}, flags {hashlib.sha256(flags.encode()).hexdigest()[:12]}"
-
-
-def nvidia_gpus() -> int:
-    """How many NVIDIA GPUs this machine has; 0 without a driver."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return 0
-    try:
-        return int(pynvml.nvmlDeviceGetCount())
-    finally:
-        pynvml.nvmlShutdown()
+    model, flags = cpu_info()
+    return f"{model}, flags {hashlib.sha256(' '.join(flags).encode()).hexdigest()[:12]}"

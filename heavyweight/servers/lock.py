@@ -18,7 +18,8 @@ from pydantic import BaseModel, ValidationError
 from heavyweight.errors import SessionBusy
 from heavyweight.paths import cache_dir
 from heavyweight.servers.base import Progress
-from heavyweight.servers.process import group_members, stop_group
+from heavyweight.servers.process import stop_group
+from heavyweight.telemetry import process_group
 
 STOP_TIMEOUT_S = 10.0
 SAME_CREATION_S = 1.0  # a pid is not given away twice within that time
@@ -119,7 +120,7 @@ class SessionLock:
         if holder is None or not self._lock.is_locked:
             raise SessionBusy("the machine is not held by this session", "", "acquire() first")
         members = []
-        for process in group_members(pgid):
+        for process in process_group(pgid):
             with suppress(psutil.Error):
                 members.append(Known.of(process))
         self._write(

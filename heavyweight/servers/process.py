@@ -31,13 +31,6 @@ def clean_environment(own: dict[str, str]) -> dict[str, str]:
     return {name: os.environ[name] for name in INHERITED if name in os.environ} | own
 
 
-def usable_cores() -> list[int]:
-    """The processors that this process may use; all where the system has no affinity."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
 def tail(path: Path, lines: int = LOG_LINES_SHOWN) -> str:
     """The last lines of a log; empty where there is no log."""
     try:
@@ -47,24 +40,6 @@ def tail(path: Path, lines: int = LOG_LINES_SHOWN) -> str:
     except OSError:
         return ""
     return "\n".join(text.strip().splitlines()[-lines:])
-
-
-def group_members(pgid: int) -> list[psutil.Process]:
-    """Live processes of the session that a spawned leader opened; zombies do not count.
-
-    A process that moved to another group inside the session is found as well.
-    """
-    members = []
-    for pid in psutil.pids():
-        try:
-            if os.getsid(pid) != pgid and os.getpgid(pid) != pgid:
-                continue
-            process = psutil.Process(pid)
-            if process.status() != psutil.STATUS_ZOMBIE:
-                members.append(process)
-        except (ProcessLookupError, PermissionError, psutil.Error):
-            continue
-    return members
 
 
 def _still_alive(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
@@ -100,7 +75,7 @@ def stop_group(pgid: int, timeout_s: float, leader: subprocess.Popen[bytes] | No
     def left() -> list[psutil.Process]:
         if leader is not None:
             leader.poll()
-        for process in group_members(pgid):
+        for process in telemetry.process_group(pgid):
             known.setdefault(process.pid, process)
             # A descendant that opened a session of its own is in no group of ours.
             with suppress(psutil.Error):
@@ -203,7 +178,7 @@ class ManagedProcess:
 
     def members(self) -> list[psutil.Process]:
         """Live processes of the group."""
-        return group_members(self.pgid)
+        return telemetry.process_group(self.pgid)
 
     def affinity_seen(self) -> list[int]:
         """All processors that a thread of the group may use, as the system says now."""

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from heavyweight.design import Arm, Model
+from heavyweight.machine import usable_cores
 from heavyweight.models import PreparedArtefact
-from heavyweight.servers.base import ServerConfig, free_port, usable_cores
+from heavyweight.servers.base import ServerConfig, free_port
 
 SHA256 = "ab" * 32
 MODEL = Model(name="tiny", title="Tiny", parameters=1, source="none")

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from heavyweight.servers.process import ManagedProcess, clean_environment, usable_cores
+from heavyweight.machine import usable_cores
+from heavyweight.servers.process import ManagedProcess, clean_environment
 
 
 @pytest.fixture(autouse=True)

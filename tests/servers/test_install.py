@@ -46,7 +46,7 @@ def bin_only(tmp_path, monkeypatch) -> Path:
         (folder / name).symlink_to(shutil.which(name))
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(ollama_release, "RELEASES", "http://127.0.0.1:1")
-    monkeypatch.setattr(install_ollama, "nvidia_gpus", lambda: 0)
+    monkeypatch.setattr(install_ollama, "gpus", list)
     return folder
 
 
@@ -185,7 +185,7 @@ class TestOllama:
     def test_beside_a_gpu_a_build_without_gpu_code_is_refused(self, bin_only, said, monkeypatch):
         for name in ("go", "gcc", "g++"):
             program(bin_only / name, "#!/bin/sh\n")
-        monkeypatch.setattr(install_ollama, "nvidia_gpus", lambda: 1)
+        monkeypatch.setattr(install_ollama, "gpus", lambda: [{}])
         with pytest.raises(NotInstalled, match="conda-forge"):
             install_ollama.install("0.24.0", said.append)
 
@@ -330,13 +330,13 @@ class TestVllm:
             install_vllm.install("0.21.0", print)
 
     def test_an_old_driver_is_refused(self, monkeypatch):
-        monkeypatch.setattr(install_vllm, "nvidia_gpus", lambda: 1)
+        monkeypatch.setattr(install_vllm, "gpus", lambda: [{}])
         monkeypatch.setattr(install_vllm, "_driver_cuda", lambda: 12080)
         with pytest.raises(InstallFailed, match=r"carries CUDA 12\.8.*driver 580"):
             install_vllm.install("0.21.0", print)
 
     def test_what_was_installed_from_the_same_pins_is_kept(self, tmp_path, monkeypatch, said):
-        monkeypatch.setattr(install_vllm, "nvidia_gpus", lambda: 0)
+        monkeypatch.setattr(install_vllm, "gpus", list)
         digest = sha256_of(install_vllm.pins("cpu", "0.21.0"))
         python = program(tmp_path / "python", "")
         build = {"device": "cpu", "packages_sha256": digest}

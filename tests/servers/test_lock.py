@@ -14,14 +14,16 @@ import pytest
 
 from heavyweight.errors import SessionBusy
 from heavyweight.servers.lock import SessionLock
-from heavyweight.servers.process import group_members, stop_group
+from heavyweight.servers.process import stop_group
+from heavyweight.telemetry import process_group
 
 # A session that starts a server (leader and child), records it, says so, and waits.
 SESSION = """
 import sys, time
 from pathlib import Path
 from heavyweight.servers.lock import SessionLock
-from heavyweight.servers.process import ManagedProcess, clean_environment, usable_cores
+from heavyweight.machine import usable_cores
+from heavyweight.servers.process import ManagedProcess, clean_environment
 lock = SessionLock()
 lock.acquire()
 code = ("import subprocess, sys, time\\n"
@@ -62,16 +64,16 @@ def test_a_second_session_is_told_who_holds_the_machine(session):
     with pytest.raises(SessionBusy, match=rf"process {holder.pid}, since 20.*Remedy: wait") as busy:
         SessionLock().acquire()
     assert f"kill {holder.pid}" in busy.value.remedy
-    assert len(group_members(pgid)) == 2  # and its server was left alone
+    assert len(process_group(pgid)) == 2  # and its server was left alone
 
 
 def test_the_server_of_a_crashed_session_is_stopped(session):
     holder, pgid = session
     kill(holder)
-    assert len(group_members(pgid)) == 2
+    assert len(process_group(pgid)) == 2
     said: list[str] = []
     with SessionLock(said.append):
-        assert group_members(pgid) == []
+        assert process_group(pgid) == []
     assert len(said) == 1
     assert f"process group {pgid} (port 4242)" in said[0]
 
@@ -82,9 +84,9 @@ def test_a_group_is_known_by_a_member_when_its_leader_has_ended(session):
     leader = psutil.Process(pgid)
     leader.kill()
     leader.wait(10)
-    assert len(group_members(pgid)) == 1
+    assert len(process_group(pgid)) == 1
     with SessionLock(lambda _: None):
-        assert group_members(pgid) == []
+        assert process_group(pgid) == []
 
 
 def test_a_pid_that_was_given_to_another_process_is_left_alone(session, cache):
@@ -97,7 +99,7 @@ def test_a_pid_that_was_given_to_another_process_is_left_alone(session, cache):
     record.write_text(json.dumps(told))
     said: list[str] = []
     with SessionLock(said.append):
-        assert len(group_members(pgid)) == 2
+        assert len(process_group(pgid)) == 2
     assert said == []
 
 
@@ -109,7 +111,7 @@ def test_a_process_that_is_not_in_the_recorded_group_is_left_alone(session, cach
     told["server_pgid"] = os.getsid(0)  # of the test itself: it must survive
     record.write_text(json.dumps(told))
     with SessionLock(lambda _: None):
-        assert len(group_members(pgid)) == 2
+        assert len(process_group(pgid)) == 2
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"holder": 3}'])

@@ -10,13 +10,9 @@ import psutil
 import pytest
 
 from heavyweight.errors import NotInstalled, ServerError
-from heavyweight.servers.process import (
-    ManagedProcess,
-    clean_environment,
-    group_members,
-    tail,
-    usable_cores,
-)
+from heavyweight.machine import usable_cores
+from heavyweight.servers.process import ManagedProcess, clean_environment, tail
+from heavyweight.telemetry import process_group
 
 SLEEP = "import time; print('up'); time.sleep(60)"
 
@@ -49,7 +45,7 @@ def test_a_process_has_a_group_of_its_own_and_a_log(spawn):
     assert tail(process.log_path) == "up"
     process.stop()
     assert not process.alive()
-    assert group_members(process.pgid) == []
+    assert process_group(process.pgid) == []
 
 
 def test_all_of_a_group_runs_on_the_cores_given_and_the_caller_on_its_own(spawn):
