@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from heavyweight.dictionary import markdown
+from heavyweight.readme import block
+from heavyweight.store import RunFolder
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -82,3 +84,21 @@ def test_a_notebook_is_purpose_parameters_and_calls(path: Path) -> None:
         assert len(cell.source.splitlines()) <= 15
         if path.parent.name == "notebooks":
             assert not cell.outputs
+
+
+def test_the_readmes_numbers_are_those_of_the_reference_run() -> None:
+    run = RunFolder.open(ROOT / "data" / "reference")
+    assert not run.run.emulated
+    assert block(run, "data/reference") in (ROOT / "README.md").read_text()
+    assert (run.path / "headline.png").stat().st_size > 10_000
+
+
+def test_the_reference_run_holds_no_name_of_a_machine_or_user() -> None:
+    for path in (ROOT / "data" / "reference").rglob("*"):
+        if path.suffix in (".json", ".log", ".toml", ".ipynb"):
+            assert not re.search(r"/(root|home|Users)/\w", path.read_text()), path.name
+
+
+def test_the_reference_run_is_small() -> None:
+    size = sum(path.stat().st_size for path in (ROOT / "data" / "reference").rglob("*"))
+    assert size < 20e6

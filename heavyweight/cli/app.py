@@ -75,19 +75,28 @@ def report(
 
 
 @app.command(epilog="Example: heavyweight dictionary > data/README.md")
-def dictionary() -> None:
-    """Print the data dictionary that is data/README.md."""
+def dictionary(as_json: AsJson = False) -> None:
+    """Print the data dictionary that is data/README.md; as JSON: the schemas of its records."""
     from heavyweight.dictionary import markdown
+    from heavyweight.records import JSON_RECORDS
 
-    print(markdown(), end="")
+    if as_json:
+        emit({record.__name__: record.model_json_schema() for record in JSON_RECORDS})
+    else:
+        print(markdown(), end="")
 
 
 @app.command(epilog="Example: heavyweight readme")
-def readme() -> None:
+def readme(as_json: AsJson = False) -> None:
     """Write the README's figure and numbers anew from data/reference."""
     from heavyweight.paths import study_root
-    from heavyweight.readme import update
+    from heavyweight.readme import FIGURE, update
     from heavyweight.store import RunFolder
 
     root = study_root()
-    update(root / "README.md", RunFolder.open(root / "data" / "reference"))
+    run = RunFolder.open(root / "data" / "reference")
+    update(root / "README.md", run)
+    if as_json:
+        emit({"readme": "README.md", "figure": say(run.path / FIGURE)})
+    else:
+        console.print(f"README.md and {say(run.path / FIGURE)}")

@@ -169,7 +169,7 @@ def _print_summary(name: str, as_json: bool) -> None:
 
 
 @app.command(epilog="Example: heavyweight report $(heavyweight study name --profile quick)")
-def name(profile: ProfileName = "quick") -> None:
+def name(profile: ProfileName = "quick", as_json: AsJson = False) -> None:
     """Print the name of a profile's newest run."""
     root = study_root()
     chosen = design.load_study(root / "study.toml").profile(profile)
@@ -180,7 +180,10 @@ def name(profile: ProfileName = "quick") -> None:
             "one below data/runs",
             f"heavyweight study run --profile {profile}",
         )
-    print(names[-1])
+    if as_json:
+        emit({"run": names[-1]})
+    else:
+        print(names[-1])
 
 
 @app.command(epilog="Example: heavyweight study show quick-1 --json")

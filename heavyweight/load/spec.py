@@ -79,8 +79,8 @@ class LoadSpec(BaseModel):
         }
 
 
-def chat_url(base_url: str, allow_remote: bool = False) -> str:
-    """Where chat requests are sent.
+def server_root(base_url: str, allow_remote: bool = False) -> str:
+    """The address of a server without /v1.
 
     Raises:
         BadInput: no http address, or another machine's without leave.
@@ -89,8 +89,8 @@ def chat_url(base_url: str, allow_remote: bool = False) -> str:
     if url.scheme not in ("http", "https") or not url.hostname:
         raise BadInput(
             f"{base_url!r} is no address of a server",
-            "something like http://127.0.0.1:8000",
-            "check --base-url",
+            "something like http://127.0.0.1:8000/v1",
+            "check --base-url, or base_url in study.toml",
         )
     if not (allow_remote or is_loopback(url.hostname)):
         raise BadInput(
@@ -98,8 +98,12 @@ def chat_url(base_url: str, allow_remote: bool = False) -> str:
             "a server on this machine, so that no load is sent to others by mistake",
             "say --allow-remote if it is yours",
         )
-    base = base_url.rstrip("/")
-    return f"{base if base.endswith('/v1') else base + '/v1'}/chat/completions"
+    return base_url.rstrip("/").removesuffix("/v1")
+
+
+def chat_url(base_url: str, allow_remote: bool = False) -> str:
+    """Where chat requests are sent; raises BadInput as :func:`server_root` does."""
+    return f"{server_root(base_url, allow_remote)}/v1/chat/completions"
 
 
 def is_loopback(host: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from heavyweight.errors import BadInput, NotReady, ServerError
-from heavyweight.load.spec import is_loopback
+from heavyweight.load.spec import server_root
 from heavyweight.records import ServerIdentity, ServerStart
 from heavyweight.servers.asking import get_json, status_of
 from heavyweight.servers.base import Installed, Progress, Server, ServerConfig
@@ -35,7 +35,7 @@ class OpenaiServer(Server):
 
     def __init__(self, arm: Arm, allow_remote: bool = False) -> None:
         super().__init__(arm)
-        self.base_url = _address(arm.base_url or "", allow_remote)
+        self.base_url = server_root(arm.base_url or "", allow_remote)
 
     @classmethod
     def install(cls, progress: Progress, version: str | None = None) -> Installed:
@@ -136,21 +136,3 @@ class OpenaiServer(Server):
             first_request_ttft_ms=None,
             log=None,
         )
-
-
-def _address(base_url: str, allow_remote: bool) -> str:
-    """The URL without /v1, checked to be on this machine unless another one is allowed."""
-    url = urlsplit(base_url)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise BadInput(
-            f"base_url {base_url!r} is no http or https address",
-            "such as http://127.0.0.1:8000/v1",
-            "say --base-url, or write base_url in study.toml",
-        )
-    if not (allow_remote or is_loopback(url.hostname)):
-        raise BadInput(
-            f"{url.hostname} is another machine",
-            "a server on this one, as the network would be measured too",
-            "allow_remote permits it",
-        )
-    return base_url.rstrip("/").removesuffix("/v1")

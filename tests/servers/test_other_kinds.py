@@ -95,7 +95,7 @@ class TestOpenai:
 
     @pytest.mark.parametrize("url", [None, "", "127.0.0.1:8000", "ftp://127.0.0.1"])
     def test_a_url_that_is_none_is_refused(self, url):
-        with pytest.raises(BadInput, match="is no http or https address"):
+        with pytest.raises(BadInput, match="is no address of a server"):
             servers.server_for(arm("openai", base_url=url))
 
 
