@@ -30,8 +30,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 study: $(READY) ## measure (PROFILE=quick), then make the page
-	@$(HEAVYWEIGHT) study run --profile $(PROFILE)
-	@$(HEAVYWEIGHT) report "$$($(HEAVYWEIGHT) study name --profile $(PROFILE))"
+	@$(HEAVYWEIGHT) study run --profile $(PROFILE) --page
 
 test: $(READY) ## unit tests, notebooks, pages
 	@$(BIN)/python -m pytest --nbval --nbval-current-env tests analysis

@@ -148,6 +148,9 @@ class ServerStart(Record):
     affinity_seen: list[int] = unit("processors that its processes were found on")
     port: int = unit("port on 127.0.0.1")
     pgid: int | None = unit("process group; null: not ours", default=None)
+    niceness: int | None = unit(
+        "lowered priority, so that the client never waits for a core; null: not ours", default=None
+    )
     ready_ms: float | None = unit("spawn to ready", "ms")
     first_token_ms: float | None = unit("spawn to the first token of the first request", "ms")
     first_request_ttft_ms: float | None = unit("TTFT of that first request alone", "ms")

@@ -24,6 +24,7 @@ from heavyweight import design, progress, store
 from heavyweight.design import PlannedSession, Profile, Study
 from heavyweight.errors import BadInput, NotInstalled, SessionBusy, Stopped, StudyError
 from heavyweight.paths import scrub
+from heavyweight.records import Run
 from heavyweight.run import run_record
 
 NOTEBOOK = "notebooks/session.ipynb"
@@ -83,7 +84,7 @@ def prepare_job(
         study: study.toml.
         profile: what to measure.
         runs: folder of the runs.
-        name: name of the run; None: the newest of the profile, or its first.
+        name: name of the run; None: the newest that was begun with the same plan, or a new one.
         new: begin a new run even if there is one.
         arms: only these arms of the profile, or others of study.toml.
         blocks: another number of blocks.
@@ -96,18 +97,24 @@ def prepare_job(
     if arms or blocks:
         chosen = [study.arm(arm).name for arm in arms or profile.arms]
         profile = profile.model_copy(update={"arms": chosen, "blocks": blocks or profile.blocks})
-    names = run_names(runs, profile.name)
-    if name is None and names and not new:
-        name = names[-1]
-    if name is None:
-        number = int(names[-1].rpartition("-")[2]) + 1 if names else 1
-        name = f"{profile.name}-{number}"
-    record = run_record(name, root, study, profile, arms=profile.arms, label=profile.name)
-    folder = store.RunFolder.create(runs / name, record)
+    record = run_record("", root, study, profile, arms=profile.arms, label=profile.name)
+    name = name or _fitting_name(runs, record, new)
+    folder = store.RunFolder.create(runs / name, record.model_copy(update={"run": name}))
     copy = folder.path / "study.toml"
     if not copy.exists():
         store.write_text(copy, (root / "study.toml").read_text(encoding="utf-8"))
     return Job(root, profile, folder, design.plan(profile, study.seed), extra or {})
+
+
+def _fitting_name(runs: Path, record: Run, new: bool) -> str:
+    """The newest run of the profile that was begun with this plan, or a name for a new one."""
+    names = run_names(runs, record.profile)
+    if not new:
+        for name in reversed(names):
+            if store.RunFolder.open(runs / name).same_plan(record):
+                return name
+    number = int(names[-1].rpartition("-")[2]) + 1 if names else 1
+    return f"{record.profile}-{number}"
 
 
 def execute(job: Job, on_state: Callable[[PlannedSession, dict], None]) -> None:

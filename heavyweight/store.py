@@ -213,8 +213,7 @@ class RunFolder:
             ) from error
         if (path / RUN_FILE).exists():
             folder = cls.open(path)
-            apart = {"created_utc", "commit", "clean"}
-            if folder.run.model_dump(exclude=apart) != run.model_dump(exclude=apart):
+            if not folder.same_plan(run):
                 raise StoreError(
                     f"{path.name} holds a run of another plan",
                     "the same profile, seed, arms, loads and limits as when it was begun",
@@ -246,6 +245,11 @@ class RunFolder:
         folder = cls(path)
         _ = folder.run
         return folder
+
+    def same_plan(self, run: Run) -> bool:
+        """Whether this run was begun with that plan; name, time and commit do not count."""
+        apart = {"run", "created_utc", "commit", "clean"}
+        return self.run.model_dump(exclude=apart) == run.model_dump(exclude=apart)
 
     @cached_property
     def run(self) -> Run:

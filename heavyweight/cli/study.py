@@ -11,7 +11,6 @@ from heavyweight.cli.display import StudyDisplay
 from heavyweight.cli.output import AsJson, console, emit, errors, progress, say, table
 from heavyweight.cli.runs import all_runs, find_run
 from heavyweight.cli.setup import set_up
-from heavyweight.errors import StoreError
 from heavyweight.parameters import Parameters
 from heavyweight.paths import study_root
 
@@ -96,6 +95,7 @@ def run_study(
     allow_remote: Annotated[
         bool, typer.Option(help="Let the load go to another host than this one.")
     ] = False,
+    page: Annotated[bool, typer.Option("--page", help="Make the page, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure: install what is missing, run what is left, keep what is done.
@@ -118,7 +118,14 @@ def run_study(
     else:
         progress(f"{job.folder.run.run} is complete: nothing to do (--new begins another run).")
     _print_summary(job.folder.path.name, as_json)
-    progress(f"Raw data: {say(job.folder.path)}. The page: heavyweight report {job.folder.run.run}")
+    if page:
+        from heavyweight.report import report
+
+        made = report(job.folder.path, job.folder.path / "report.html", progress)
+        progress(f"The page: {say(made)}")
+    else:
+        progress(f"The page is made by: heavyweight report {job.folder.run.run}")
+    progress(f"The raw data: {say(job.folder.path)}")
 
 
 @app.command(name="list", epilog="Example: heavyweight study list --json")
@@ -166,24 +173,6 @@ def _print_summary(name: str, as_json: bool) -> None:
         emit(summary(assessment))
     else:
         print_summary(assessment)
-
-
-@app.command(epilog="Example: heavyweight report $(heavyweight study name --profile quick)")
-def name(profile: ProfileName = "quick", as_json: AsJson = False) -> None:
-    """Print the name of a profile's newest run."""
-    root = study_root()
-    chosen = design.load_study(root / "study.toml").profile(profile)
-    names = runner.run_names(root / "data" / "runs", chosen.name)
-    if not names:
-        raise StoreError(
-            f"no run of profile {profile!r} here",
-            "one below data/runs",
-            f"heavyweight study run --profile {profile}",
-        )
-    if as_json:
-        emit({"run": names[-1]})
-    else:
-        print(names[-1])
 
 
 @app.command(epilog="Example: heavyweight study show quick-1 --json")

@@ -16,6 +16,7 @@ from heavyweight.paths import scrub
 from heavyweight.records import ServerIdentity, ServerStart, Software
 from heavyweight.servers.ports import LOOPBACK, check_port_free, free_port, port_open
 from heavyweight.servers.process import (
+    SERVER_NICENESS,
     ManagedProcess,
     clean_environment,
     tail,
@@ -176,6 +177,7 @@ class Server(ABC):
         self.process = ManagedProcess.spawn(
             command, clean_environment(own), config.cores, config.log_path, config.port
         )
+        self.process.give_way()
 
     def alive(self) -> bool:
         """Whether the server's leading process runs."""
@@ -240,6 +242,7 @@ class Server(ABC):
             affinity_seen=process.affinity_seen() or self._affinity_seen,
             port=config.port,
             pgid=process.pgid,
+            niceness=SERVER_NICENESS,
             ready_ms=self.ready_ms,
             first_token_ms=None,  # of the first request, which the session sends
             first_request_ttft_ms=None,

@@ -24,6 +24,7 @@ INHERITED = (
     "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME",
     "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_VISIBLE_DEVICES", "PATH", "TMPDIR", "USER",
 )  # fmt: skip
+SERVER_NICENESS = 10
 
 
 def clean_environment(own: dict[str, str]) -> dict[str, str]:
@@ -166,6 +167,16 @@ class ManagedProcess:
                     f"{command[0]} cannot be run: {error.strerror}", "", "heavyweight doctor"
                 ) from error
         return cls(popen, list(command), spawn_ns, log_path, port)
+
+    def give_way(self) -> None:
+        """Lower its priority: where cores are shared, the client that times it must not wait.
+
+        Linux compares the niceness of two sessions by their autogroups, where it has them, and of
+        two processes only inside one. What it starts later inherits both.
+        """
+        os.setpriority(os.PRIO_PROCESS, self.pgid, SERVER_NICENESS)
+        with suppress(OSError):  # no autogroups here
+            Path(f"/proc/{self.pgid}/autogroup").write_text(str(SERVER_NICENESS))
 
     def alive(self) -> bool:
         """Whether the leader runs."""
