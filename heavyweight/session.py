@@ -139,7 +139,7 @@ class Session:
             model=setting.model,
             cores=setting.cores,
             context_tokens=setting.study.same.context_tokens,
-            port=servers.free_port(setting.parameters.port),
+            port=self._port(),
             log_path=self.path / f"server-{logs + 1}.log",
             seed=setting.study.seed,
             artefact=setting.artefact,
@@ -169,6 +169,14 @@ class Session:
             }
         )
         self._save(identity=identity, starts=[*self.record.starts, start], complete=False)
+
+    def _port(self) -> int:
+        """The port that was asked for, which must be free, or any free one."""
+        asked = self.setting.parameters.port
+        if asked is None:
+            return servers.free_port()
+        servers.check_port_free(asked)
+        return asked
 
     def _hold_machine(self) -> None:
         """One session at a time; a server that a crashed one left over is stopped."""

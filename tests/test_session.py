@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -158,3 +159,14 @@ def test_a_study_that_is_interrupted_goes_on_where_it_stopped(run_name: str) -> 
             text = path.read_text()
             assert str(Path.home()) + "/" not in text, path.name
             assert str(ROOT) not in text, path.name
+
+
+def test_a_port_that_is_taken_is_named_and_nothing_is_measured(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        given = {"arm": "emulated-slots", "profile": "emulated", "port": taken.getsockname()[1]}
+        done = papermill(tmp_path / "out.ipynb", **given, runs=str(tmp_path))
+    assert done.returncode == 1
+    assert f"port {given['port']} on 127.0.0.1 is taken" in done.stderr
+    assert not cells(tmp_path / "by-hand")

@@ -44,10 +44,8 @@ def check_port_free(port: int) -> None:
         )
 
 
-def free_port(preferred: int | None = None) -> int:
-    """The preferred port if it is free, else any free one."""
-    if preferred is not None and not port_open(preferred) and _bindable(preferred) is not None:
-        return preferred
+def free_port() -> int:
+    """Any free port."""
     port = _bindable(0)
     if port is None:
         raise PortTaken("no free port on " + LOOPBACK, "", "close some connections")
