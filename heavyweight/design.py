@@ -7,8 +7,6 @@ the study's seed, so that adding a load or an arm does not move the others.
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 import tomllib
 import zlib
 from dataclasses import dataclass
@@ -19,7 +17,6 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from heavyweight.errors import BadInput
-from heavyweight.records import SCHEMA_VERSION
 
 EMULATED = "emulated"
 
@@ -261,22 +258,3 @@ def plan(profile: Profile, seed: int) -> list[PlannedSession]:
             users = load_order(seed, block, arm, profile.users)
             sessions.append(PlannedSession(block, place, arm, users))
     return sessions
-
-
-def cell_id(arm: Arm, artefact_sha256: str | None, versions: dict[str, str], **load: Any) -> str:
-    """Hash of all that defines a cell; not of the commit that measures it.
-
-    Args:
-        arm: with its flags and environment; its label does not count.
-        artefact_sha256: checksum of what the server loads.
-        versions: of the server that answers.
-        load: users, block, seed, token counts, window limits.
-    """
-    defines = {
-        "arm": arm.model_dump(exclude={"label"}),
-        "artefact": artefact_sha256,
-        "versions": versions,
-        "load": load,
-        "schema": SCHEMA_VERSION,
-    }
-    return hashlib.sha256(json.dumps(defines, sort_keys=True, default=str).encode()).hexdigest()

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import platformdirs
+import psutil
 
 from heavyweight.errors import BadInput
 
@@ -24,7 +25,14 @@ def cache_dir() -> Path:
     """
     path = Path(os.environ.get("HEAVYWEIGHT_CACHE") or platformdirs.user_cache_dir("heavyweight"))
     path = path.expanduser().absolute()
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"the cache folder cannot be made: {error.strerror}",
+            "a folder that can be written to",
+            "set HEAVYWEIGHT_CACHE to one",
+        ) from error
     return path
 
 
@@ -58,6 +66,16 @@ def _replacements(cache: str, root: str | None) -> tuple[tuple[re.Pattern[str], 
         (re.compile(re.escape(path) + r"(?=$|[^\w.-])"), name)
         for path, name in sorted(paths, key=lambda p: -len(p[0]))
         if len(path) > 1
+    ]
+    addresses = {
+        one.address.partition("%")[0]
+        for interface in psutil.net_if_addrs().values()
+        for one in interface
+        if one.family in (socket.AF_INET, socket.AF_INET6)
+    } - {"127.0.0.1", "::1"}
+    rules += [
+        (re.compile(rf"(?<![\w.:]){re.escape(address)}(?![\w:]|\.\d)"), "<address>")
+        for address in sorted(addresses)
     ]
     words = [(socket.gethostname(), "<host>")]
     with contextlib.suppress(KeyError, OSError):  # a container's user need not be in passwd

@@ -237,6 +237,10 @@ class Run(Record):
     created_utc: str = unit("when, ISO 8601")
     commit: str | None = unit("commit of the code; null: not a checkout")
     clean: bool | None = unit("whether the checkout had no changes")
+    plan_sha256: str | None = unit(
+        "hash of all that was planned (arms with their flags, model, loads, URL); null: by hand",
+        default=None,
+    )
     emulated: bool = unit("true: at least one arm imitates; never evidence")
     blocks: int = unit("blocks planned")
     users: list[int] = unit("loads planned", "users")

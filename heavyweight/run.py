@@ -31,8 +31,9 @@ def commit_of(root: Path) -> tuple[str | None, bool | None]:
 
 
 def run_record(
-    name: str, root: Path, study: Study, profile: Profile, *, arms: list[str], label: str
-) -> Run:
+    name: str, root: Path, study: Study, profile: Profile, *, arms: list[str], label: str,
+    plan_sha256: str | None = None,
+) -> Run:  # fmt: skip
     """What is planned, as it is written to run.json.
 
     Args:
@@ -42,6 +43,7 @@ def run_record(
         profile: the profile that is run.
         arms: its arms, or those that were asked for.
         label: the profile's name, or ``by-hand``.
+        plan_sha256: of :func:`heavyweight.identity.plan_sha256`.
     """
     commit, clean = commit_of(root)
     chosen = [study.arm(arm) for arm in arms]
@@ -52,6 +54,7 @@ def run_record(
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=commit,
         clean=clean,
+        plan_sha256=plan_sha256,
         emulated=any(arm.emulated for arm in chosen),
         blocks=profile.blocks,
         users=sorted(profile.users),

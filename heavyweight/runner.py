@@ -14,22 +14,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import nbformat
 
-from heavyweight import design, progress, store
+from heavyweight import design, identity, progress, store
 from heavyweight.design import PlannedSession, Profile, Study
-from heavyweight.errors import BadInput, NotInstalled, SessionBusy, Stopped, StudyError
+from heavyweight.errors import (
+    BadInput,
+    NotInstalled,
+    SessionBusy,
+    Stopped,
+    StoreError,
+    StudyError,
+)
+from heavyweight.parameters import Parameters
 from heavyweight.paths import scrub
 from heavyweight.records import Run
 from heavyweight.run import run_record
+from heavyweight.servers.lock import SessionLock
 
 NOTEBOOK = "notebooks/session.ipynb"
 STOP_PATIENCE_S = 90.0
 POLL_S = 0.25
+KERNEL_ENDS_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,9 @@ class Job:
         path = self.folder.path / session.name
         if not (path / store.SESSION_FILE).exists():
             return False
-        return store.SessionFolder(path).record.complete
+        folder = store.SessionFolder(path)
+        there = {file.cell.users for file in folder.cells()}  # raises if one is damaged
+        return folder.record.complete and set(session.users) <= there
 
     def left(self) -> list[PlannedSession]:
         """Sessions that are still to be run or to be finished."""
@@ -97,13 +110,19 @@ def prepare_job(
     if arms or blocks:
         chosen = [study.arm(arm).name for arm in arms or profile.arms]
         profile = profile.model_copy(update={"arms": chosen, "blocks": blocks or profile.blocks})
-    record = run_record("", root, study, profile, arms=profile.arms, label=profile.name)
+    extra = extra or {}
+    given = Parameters.checked({"arm": profile.arms[0], **extra})
+    applied = [given.applied_to(study.arm(arm)) for arm in profile.arms]
+    record = run_record(
+        "", root, study, profile, arms=profile.arms, label=profile.name,
+        plan_sha256=identity.plan_sha256(study, profile, applied, extra),
+    )  # fmt: skip
     name = name or _fitting_name(runs, record, new)
     folder = store.RunFolder.create(runs / name, record.model_copy(update={"run": name}))
     copy = folder.path / "study.toml"
     if not copy.exists():
         store.write_text(copy, (root / "study.toml").read_text(encoding="utf-8"))
-    return Job(root, profile, folder, design.plan(profile, study.seed), extra or {})
+    return Job(root, profile, folder, design.plan(profile, study.seed), extra)
 
 
 def _fitting_name(runs: Path, record: Run, new: bool) -> str:
@@ -180,6 +199,7 @@ def _execute_session(
     if process.returncode:
         raise _failure(session, progress.read(run), folder / ".papermill.log")
     (folder / ".papermill.log").unlink(missing_ok=True)
+    (run / progress.STATE_FILE).unlink(missing_ok=True)
 
 
 def _free_names(folder: Path) -> Iterator[Path]:
@@ -198,8 +218,11 @@ def _stop(process: subprocess.Popen, run: Path) -> None:
     try:
         process.wait(STOP_PATIENCE_S)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+        os.killpg(process.pid, signal.SIGKILL)  # its kernel ends with it, and lets go of the lock
+        process.wait()
+        time.sleep(KERNEL_ENDS_S)
+        with suppress(SessionBusy), SessionLock():  # taking the machine stops what is left over
+            pass
     finally:
         (run / progress.STOP_FILE).unlink(missing_ok=True)
 
@@ -208,9 +231,10 @@ def _publish(executed: Path) -> None:
     """Keep the executed notebook without the names of this machine."""
     if not executed.exists():
         return
-    notebook = nbformat.read(executed, as_version=4)
-    notebook.metadata.pop("papermill", None)
-    store.write_text(executed, scrub(nbformat.writes(notebook)) + "\n")
+    with suppress(ValueError, OSError, StoreError):  # cut off: the session's own error says why
+        notebook = nbformat.read(executed, as_version=4)
+        notebook.metadata.pop("papermill", None)
+        store.write_text(executed, scrub(nbformat.writes(notebook)) + "\n")
 
 
 def _failure(session: PlannedSession, state: dict, log: Path) -> StudyError:

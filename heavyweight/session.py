@@ -16,7 +16,7 @@ from typing import Any, Self
 import pandas as pd
 
 from heavyweight import design, load, machine, servers, store
-from heavyweight.errors import ServerError, StudyError
+from heavyweight.errors import ServerError, StoreError, StudyError
 from heavyweight.parameters import Parameters
 from heavyweight.paths import scrub
 from heavyweight.progress import Progress
@@ -26,6 +26,7 @@ from heavyweight.run import open_run
 from heavyweight.servers.lock import SessionLock
 from heavyweight.setting import Setting
 
+SAME_ON_RESUME = ("arm", "model", "artefact_sha256", "settings", "software", "context_tokens")
 MAX_STARTS = 3  # a server that dies again and again is not started for ever
 
 
@@ -58,8 +59,22 @@ class Session:
     def _record(self) -> SessionRecord:
         """session.json as it was left, or a new one."""
         file = self.path / store.SESSION_FILE
-        if file.exists():
-            return store.read_json(file, SessionRecord)
+        now = self._described()
+        if not file.exists():
+            return now
+        left = store.read_json(file, SessionRecord)
+        for field in SAME_ON_RESUME:
+            before, after = getattr(left, field), getattr(now, field)
+            if before != after and not (self.setting.arm.server == "openai" and field == "model"):
+                raise StoreError(
+                    f"{self.path.name} was begun with another {field.replace('_', ' ')}",
+                    "the same when it goes on",
+                    "choose another run or block",
+                )
+        return left
+
+    def _described(self) -> SessionRecord:
+        """session.json of a session that begins now."""
         setting, arm = self.setting, self.setting.arm
         installed = [setting.installed] if setting.installed else []
         return SessionRecord(
@@ -139,7 +154,7 @@ class Session:
             model=setting.model,
             cores=setting.cores,
             context_tokens=setting.study.same.context_tokens,
-            port=self._port(),
+            port=servers.port_for(setting.parameters.port),
             log_path=self.path / f"server-{logs + 1}.log",
             seed=setting.study.seed,
             artefact=setting.artefact,
@@ -168,15 +183,10 @@ class Session:
                 "first_request_ttft_ms": (first.first_ns - first.sent_ns) / 1e6,
             }
         )
-        self._save(identity=identity, starts=[*self.record.starts, start], complete=False)
-
-    def _port(self) -> int:
-        """The port that was asked for, which must be free, or any free one."""
-        asked = self.setting.parameters.port
-        if asked is None:
-            return servers.free_port()
-        servers.check_port_free(asked)
-        return asked
+        # Of a server that the study did not start, only its own word says what it runs.
+        model = identity.model if setting.arm.server == "openai" else self.record.model
+        starts = [*self.record.starts, start]
+        self._save(identity=identity, model=model, starts=starts, complete=False)
 
     def _hold_machine(self) -> None:
         """One session at a time; a server that a crashed one left over is stopped."""
@@ -206,6 +216,7 @@ class Session:
                     users,
                     self.server,
                     run=self.folder.run.run,
+                    model=self.record.model,
                     folder=self.path,
                     start_id=len(self.record.starts),
                     stop_path=self.progress.stop_path,
@@ -245,11 +256,13 @@ class Session:
 
     def close(self) -> None:
         """Stop the server and let go of the machine; safe to call twice."""
+        stopped = False
         try:
             self.server.stop()
+            stopped = True
         finally:
             if self._lock:
-                self._lock.release()
+                self._lock.release(stopped)
                 self._lock = None
                 atexit.unregister(self.close)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from heavyweight import design, models, servers
+from heavyweight import design, identity, models, servers
 from heavyweight.load.spec import LoadSpec
 from heavyweight.parameters import Parameters
 from heavyweight.paths import study_root
@@ -72,9 +72,9 @@ class Setting:
         return {self.installed.name: self.installed.version} if self.installed else {}
 
     def cell_id(self, users: int) -> str:
-        """The id of the cell with that load; see :func:`heavyweight.design.cell_id`."""
+        """The id of the cell with that load; see :func:`heavyweight.identity.cell_id`."""
         profile = self.profile
-        return design.cell_id(
+        return identity.cell_id(
             self.arm,
             self.artefact_sha256,
             self.versions,
@@ -91,8 +91,8 @@ class Setting:
         )
 
     def load_spec(
-        self, users: int, server: servers.Server, *, run: str, folder: Path, start_id: int,
-        stop_path: Path,
+        self, users: int, server: servers.Server, *, run: str, model: str, folder: Path,
+        start_id: int, stop_path: Path,
     ) -> LoadSpec:  # fmt: skip
         """What the load generator is to do for one cell.
 
@@ -100,6 +100,7 @@ class Setting:
             users: the load.
             server: running and ready.
             run: name of the run.
+            model: that it runs.
             folder: the session's.
             start_id: which start of the session's server this is.
             stop_path: the file by which a stop is asked for.
@@ -112,7 +113,7 @@ class Setting:
                 "session": folder.name,
                 "arm": self.arm.name,
                 "server": self.arm.server,
-                "model": self.model.name,
+                "model": model,
                 "emulated": self.arm.emulated,
             },
             base_url=server.base_url,

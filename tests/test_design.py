@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heavyweight import design
+from heavyweight import design, identity
 from heavyweight.errors import BadInput
 
 ROOT = Path(__file__).parents[1]
@@ -106,15 +106,15 @@ def test_adding_an_arm_does_not_move_the_loads_of_the_others(study: design.Study
 
 def test_the_cell_id_depends_on_what_defines_it_and_not_on_the_label(study: design.Study) -> None:
     arm = study.arm("ollama-q4")
-    base = design.cell_id(arm, "f" * 64, {"ollama": "0.24.0"}, users=1, block=1)
+    base = identity.cell_id(arm, "f" * 64, {"ollama": "0.24.0"}, users=1, block=1)
     relabelled = arm.model_copy(update={"label": "another name"})
-    assert design.cell_id(relabelled, "f" * 64, {"ollama": "0.24.0"}, users=1, block=1) == base
+    assert identity.cell_id(relabelled, "f" * 64, {"ollama": "0.24.0"}, users=1, block=1) == base
     others = [
-        design.cell_id(arm, "e" * 64, {"ollama": "0.24.0"}, users=1, block=1),
-        design.cell_id(arm, "f" * 64, {"ollama": "0.25.0"}, users=1, block=1),
-        design.cell_id(arm, "f" * 64, {"ollama": "0.24.0"}, users=2, block=1),
-        design.cell_id(arm, "f" * 64, {"ollama": "0.24.0"}, users=1, block=2),
-        design.cell_id(study.arm("ollama-q4-parallel"), "f" * 64, {"ollama": "0.24.0"},
+        identity.cell_id(arm, "e" * 64, {"ollama": "0.24.0"}, users=1, block=1),
+        identity.cell_id(arm, "f" * 64, {"ollama": "0.25.0"}, users=1, block=1),
+        identity.cell_id(arm, "f" * 64, {"ollama": "0.24.0"}, users=2, block=1),
+        identity.cell_id(arm, "f" * 64, {"ollama": "0.24.0"}, users=1, block=2),
+        identity.cell_id(study.arm("ollama-q4-parallel"), "f" * 64, {"ollama": "0.24.0"},
                        users=1, block=1),
     ]  # fmt: skip
     assert len({base, *others}) == 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from heavyweight.cli.output import progress
 from heavyweight.errors import StoreError
 from heavyweight.paths import study_root
 from heavyweight.store import RUN_FILE, RunFolder
@@ -13,7 +14,13 @@ def all_runs() -> list[RunFolder]:
     """The reference run and all runs below data/runs, oldest first."""
     root = study_root()
     paths = [root / "data" / "reference", *(root / "data" / "runs").glob("*")]
-    folders = [RunFolder.open(path) for path in paths if (path / RUN_FILE).exists()]
+    folders = []
+    for path in paths:
+        if (path / RUN_FILE).exists():
+            try:
+                folders.append(RunFolder.open(path))
+            except StoreError as damaged:
+                progress(f"left out: {damaged}")
     return sorted(folders, key=lambda folder: folder.run.created_utc)
 
 

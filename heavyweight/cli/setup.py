@@ -21,4 +21,6 @@ def set_up(job: Job, progress: Callable[[str], None]) -> None:
         servers.install(kind, progress)
     wanted = sorted({arm.artefact for arm in arms} - {"none"})
     if wanted:
-        models.prepare(study.model(job.profile.model), wanted, progress)
+        models.prepare(
+            study.model(str(job.extra.get("model") or job.profile.model)), wanted, progress
+        )

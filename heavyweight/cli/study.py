@@ -11,6 +11,8 @@ from heavyweight.cli.display import StudyDisplay
 from heavyweight.cli.output import AsJson, console, emit, errors, progress, say, table
 from heavyweight.cli.runs import all_runs, find_run
 from heavyweight.cli.setup import set_up
+from heavyweight.errors import BadInput
+from heavyweight.machine import gpus
 from heavyweight.parameters import Parameters
 from heavyweight.paths import study_root
 
@@ -23,6 +25,11 @@ Blocks = Annotated[int | None, typer.Option(min=1, max=99, help="Another number 
 RunArgument = Annotated[str, typer.Argument(help="A run's name or folder; empty: the newest.")]
 
 
+def known_model(name: str) -> str:
+    """A model's name, if study.toml has it; BadInput otherwise."""
+    return design.load_study(study_root() / "study.toml").model(name).name
+
+
 def _job(
     profile: str, run: str, new: bool, arm: list[str] | None, blocks: int | None, **extra: Any
 ) -> runner.Job:
@@ -30,6 +37,12 @@ def _job(
     study = design.load_study(root / "study.toml")
     given = {key: value for key, value in extra.items() if value not in (None, False)}
     chosen = study.profile(profile)
+    if chosen.needs_gpu and not gpus():
+        raise BadInput(
+            f"profile {profile!r} needs a GPU and there is none here",
+            "an NVIDIA GPU and its driver (nvidia-smi lists it)",
+            "run it on a GPU machine; here: --profile quick",
+        )
     for name in arm or chosen.arms:
         # Refuse a URL for the wrong arm and the like before anything is written.
         Parameters.checked({"arm": study.arm(name).name, **given}).applied_to(study.arm(name))
@@ -89,8 +102,12 @@ def run_study(
     new: Annotated[bool, typer.Option(help="Begin a new run even if one is there.")] = False,
     arm: ArmNames = None,
     blocks: Blocks = None,
+    model: Annotated[str | None, typer.Option(help="Another model of study.toml.")] = None,
     base_url: Annotated[str | None, typer.Option(help="Arm openai: where it listens.")] = None,
     served_model: Annotated[str | None, typer.Option(help="Arm openai: model's name.")] = None,
+    extra_body: Annotated[
+        str | None, typer.Option(help="Arm openai: more fields in JSON, '{\"ignore_eos\": true}'.")
+    ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="The servers' port.")] = None,
     allow_remote: Annotated[
         bool, typer.Option(help="Let the load go to another host than this one.")
@@ -105,6 +122,8 @@ def run_study(
     options = {
         "base_url": base_url,
         "served_model": served_model,
+        "extra_body": extra_body,
+        "model": model and known_model(model),
         "port": port,
         "allow_remote": allow_remote,
     }

@@ -48,26 +48,33 @@ def cells_at(folder: RunFolder, users: int, block: int) -> list[Shown]:
 
     Args:
         folder: a run.
-        users: the load wanted; where no arm has so few, the smallest.
-        block: which repetition.
+        users: the load wanted; where no arm has so few, the smallest. Arms that share no load are
+            each shown at their own.
+        block: which repetition; where it was not measured, the first that was.
 
     Raises:
-        BadInput: the block has no load that all its arms have.
+        BadInput: the run has no cell.
     """
+    files = [file for session in folder.sessions() for file in session.cells()]
+    blocks = sorted({file.cell.block for file in files})
+    if not blocks:
+        raise BadInput(
+            f"run {folder.run.run} has no cell",
+            "a run that was measured",
+            "let `heavyweight study run` go on",
+        )
+    block = block if block in blocks else blocks[0]
     loads: dict[str, dict[int, CellFile]] = {}
-    for file in (file for session in folder.sessions() for file in session.cells()):
+    for file in files:
         if file.cell.block == block:
             loads.setdefault(file.cell.arm, {})[file.cell.users] = file
-    common = sorted(set.intersection(*map(set, loads.values()))) if loads else []
-    if not common:
-        raise BadInput(
-            f"run {folder.run.run} has no load that all arms of block {block} share",
-            "a block that was measured",
-            "choose another block, or let `heavyweight study run` go on",
-        )
-    chosen = max((n for n in common if n <= users), default=common[0])
-    arms = [arm for arm in Provenance.of(folder).labels if arm in loads]
-    return [Shown(loads[arm][chosen].cell, frame(loads[arm][chosen])) for arm in arms]
+    common = set.intersection(*map(set, loads.values()))
+    shown = []
+    for arm in (arm for arm in Provenance.of(folder).labels if arm in loads):
+        possible = sorted(common or loads[arm])
+        file = loads[arm][max((n for n in possible if n <= users), default=possible[0])]
+        shown.append(Shown(file.cell, frame(file)))
+    return shown
 
 
 def timeline(cells: Sequence[Shown], provenance: Provenance) -> StudyFigure:

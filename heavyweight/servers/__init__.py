@@ -18,6 +18,7 @@ from heavyweight.servers.base import (
 from heavyweight.servers.emulated import EmulatedServer
 from heavyweight.servers.ollama import OllamaServer
 from heavyweight.servers.openai import OpenaiServer
+from heavyweight.servers.ports import port_for
 from heavyweight.servers.vllm import VllmServer
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Installed", "ManagedProcess", "Progress", "Server", "ServerConfig", "check_port_free",
-    "cores", "free_port", "install", "installed", "server_for",
+    "cores", "free_port", "install", "installed", "port_for", "server_for",
 ]  # fmt: skip
 
 KINDS: dict[str, type[Server]] = {

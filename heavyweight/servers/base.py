@@ -21,6 +21,7 @@ from heavyweight.servers.process import (
     clean_environment,
     tail,
 )
+from heavyweight.store import write_text
 
 if TYPE_CHECKING:
     from heavyweight.design import Arm, Model
@@ -227,8 +228,8 @@ class Server(ABC):
             return
         self.process.stop(self.stop_timeout_s)
         log = self.process.log_path
-        log.write_text(scrub(log.read_text("utf-8", "replace")), "utf-8")
         self.process = None
+        write_text(log, scrub(log.read_text("utf-8", "replace")))
 
     def start_record(self, start_id: int) -> ServerStart:
         """This start as a record, without names of this machine."""

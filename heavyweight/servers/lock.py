@@ -127,10 +127,15 @@ class SessionLock:
             holder.model_copy(update={"server_pgid": pgid, "server": members, "port": port})
         )
 
-    def release(self) -> None:
-        """Let go of the machine; nothing happens if it is not held."""
+    def release(self, server_stopped: bool = True) -> None:
+        """Let go of the machine; nothing happens if it is not held.
+
+        Args:
+            server_stopped: False: the record stays, so that the next session stops the server.
+        """
         if self._lock.is_locked:
-            self._record.unlink(missing_ok=True)
+            if server_stopped:
+                self._record.unlink(missing_ok=True)
             self._lock.release()
 
     def __enter__(self) -> Self:

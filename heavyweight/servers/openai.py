@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -48,7 +49,10 @@ class OpenaiServer(Server):
 
     def settings(self) -> dict[str, str]:
         """Nothing is known of how it was started."""
-        return {"started": "not by the study: cores, context and slots are unknown"}
+        return {
+            "started": "not by the study: cores, context and slots are unknown",
+            "url_sha256": hashlib.sha256(self.base_url.encode()).hexdigest(),
+        }
 
     def command(self, config: ServerConfig) -> list[str]:
         """There is none."""

@@ -44,6 +44,18 @@ def check_port_free(port: int) -> None:
         )
 
 
+def port_for(asked: int | None) -> int:
+    """The port that was asked for, which must be free, or any free one.
+
+    Raises:
+        PortTaken: somebody listens there.
+    """
+    if asked is None:
+        return free_port()
+    check_port_free(asked)
+    return asked
+
+
 def free_port() -> int:
     """Any free port."""
     port = _bindable(0)
