@@ -12,12 +12,14 @@ import nbformat
 import pytest
 import yaml
 
+from heavyweight.design import load_study
 from heavyweight.dictionary import markdown
 from heavyweight.readme import block
 from heavyweight.store import RunFolder
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+README = (ROOT / "README.md").read_text()
 CONDA_NAMES = {"matplotlib": "matplotlib-base", "ml-dtypes": "ml_dtypes"}
 
 
@@ -89,16 +91,29 @@ def test_a_notebook_is_purpose_parameters_and_calls(path: Path) -> None:
 def test_the_readmes_numbers_are_those_of_the_reference_run() -> None:
     run = RunFolder.open(ROOT / "data" / "reference")
     assert not run.run.emulated
-    assert block(run, "data/reference") in (ROOT / "README.md").read_text()
+    assert block(run, "data/reference") in README
     assert (run.path / "headline.png").stat().st_size > 10_000
 
 
 def test_the_reference_run_holds_no_name_of_a_machine_or_user() -> None:
     for path in (ROOT / "data" / "reference").rglob("*"):
         if path.suffix in (".json", ".log", ".toml", ".ipynb"):
-            assert not re.search(r"/(root|home|Users)/\w", path.read_text()), path.name
+            text = path.read_text()
+            assert not re.search(r"/(root|home|Users)/\w", text), path.name
+            assert not re.search(r"_ip=(?!127\.|<address>)", text), path.name
 
 
 def test_the_reference_run_is_small() -> None:
     size = sum(path.stat().st_size for path in (ROOT / "data" / "reference").rglob("*"))
     assert size < 20e6
+
+
+def test_the_readmes_profiles_are_those_of_the_study() -> None:
+    study = load_study(ROOT / "study.toml")
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (.+) \| (\d+) \| .+ \|$", README, re.M)
+    assert {name for name, _, _ in rows} == set(study.profiles)
+    for name, users, blocks in rows:
+        profile = study.profile(name)
+        shown = ", ".join(map(str, profile.users))
+        assert users in (shown, f"{profile.users[0]} to {profile.users[-1]}"), name
+        assert int(blocks) == profile.blocks, name

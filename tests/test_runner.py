@@ -1,0 +1,75 @@
+"""Which run goes on, what is left of it, and what a resumed session must have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from heavyweight import design, runner, store
+from heavyweight.errors import StoreError
+from heavyweight.parameters import Parameters
+from heavyweight.session import Session
+from tests.synthetic import write_run
+
+ROOT = Path(__file__).parents[1]
+STUDY = design.load_study(ROOT / "study.toml")
+
+
+def job(runs: Path, study: design.Study = STUDY, **options: object) -> runner.Job:
+    return runner.prepare_job(ROOT, study, study.profile("emulated"), runs=runs, **options)
+
+
+def test_the_same_plan_goes_on_and_another_one_begins_its_own_run(tmp_path: Path) -> None:
+    assert job(tmp_path).folder.run.run == "emulated-1"
+    assert job(tmp_path).folder.run.run == "emulated-1"
+    assert job(tmp_path, blocks=3).folder.run.run == "emulated-2"
+    assert job(tmp_path).folder.run.run == "emulated-1"
+    assert job(tmp_path, new=True).folder.run.run == "emulated-3"
+
+
+def test_two_urls_are_two_runs(tmp_path: Path) -> None:
+    names = [
+        job(
+            tmp_path, arms=["openai"], extra={"base_url": f"http://127.0.0.1:{port}"}
+        ).folder.run.run
+        for port in (8001, 8002, 8001)
+    ]
+    assert names == ["emulated-1", "emulated-2", "emulated-1"]
+
+
+def test_an_edited_study_does_not_go_on_with_the_old_run(tmp_path: Path) -> None:
+    job(tmp_path)
+    arm = STUDY.arm("emulated-slots").model_copy(update={"slots": 2})
+    edited = STUDY.model_copy(update={"arms": STUDY.arms | {arm.name: arm}})
+    assert job(tmp_path, edited).folder.run.run == "emulated-2"
+    with pytest.raises(StoreError, match="another plan"):
+        job(tmp_path, edited, name="emulated-1")
+
+
+def test_a_session_whose_cell_is_gone_is_left_to_do(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    sessions = [
+        design.PlannedSession(s.record.block, s.record.order, s.record.arm,
+                              tuple(file.cell.users for file in s.cells()))
+        for s in run.sessions()
+    ]  # fmt: skip
+    done = runner.Job(ROOT, STUDY.profile("emulated"), run, sessions, {})
+    complete = [s.name for s in sessions if s not in done.left()]
+    assert complete
+    folder = store.SessionFolder(run.path / complete[0])
+    folder.cells()[0].path.unlink()
+    assert complete[0] in [s.name for s in done.left()]
+    damaged = folder.cells()[0].path
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(StoreError, match="move the file away"):
+        done.left()
+
+
+def test_a_session_goes_on_only_as_it_was(tmp_path: Path) -> None:
+    given = {"arm": "emulated-slots", "profile": "emulated", "runs": str(tmp_path)}
+    session = Session(Parameters.checked(given))
+    session._save()
+    assert Session(Parameters.checked(given)).record == session.record
+    with pytest.raises(StoreError, match="another model"):
+        Session(Parameters.checked(given | {"model": "smollm2-135m"}))
