@@ -218,9 +218,8 @@ def _percent(estimate: Estimate) -> str:
 def _client(e: _Evidence) -> list[_Part]:
     r = e.requests
     lag_ms = ((r.sent_ns - r.due_ns) / 1e6)[r.in_window & ~np.isnan(r.sent_ns)]
-    # An open loop counts latency from the due time, so a late request spoils the shortest of them.
-    # A closed one counts from sending: lateness only lets a user rest between two responses.
-    scale_ms = r.latencies_ms("e2e" if e.cell.loop == "closed" else "ttft", failures=False)
+    # A closed loop counts latency from sending, but a client that is late to send is late to stamp.
+    scale_ms = r.latencies_ms("ttft", failures=False)
     limit = e.limit("dispatch_lag_ms")
     if lag_ms.size == 0 or scale_ms.size == 0:
         return [_Part(None, limit, "ms", False, "no request succeeded in the window")]

@@ -255,12 +255,9 @@ def test_a_slow_client(sound):
     assert check.limit == 1.0
 
 
-def test_the_limit_of_the_lag_grows_with_what_it_could_spoil(sound):
+def test_the_limit_of_the_lag_grows_with_the_latency(sound):
     limits = LIMITS | {"dispatch_lag_fraction": 0.5}
-    to_first = verdict(sound, cell={"loop": "open"}, limits=limits)["client"].limit
-    to_the_end = verdict(sound, limits=limits)["client"].limit
-    assert to_first == pytest.approx(10, rel=0.2)
-    assert to_the_end > 2 * to_first
+    assert verdict(sound, limits=limits)["client"].limit == pytest.approx(10, rel=0.2)
 
 
 @pytest.mark.parametrize(
