@@ -27,6 +27,7 @@ from heavyweight.servers.lock import SessionLock
 from heavyweight.setting import Setting
 
 SAME_ON_RESUME = ("arm", "model", "artefact_sha256", "settings", "software", "context_tokens")
+ANOTHER = "choose another run or block"
 MAX_STARTS = 3  # a server that dies again and again is not started for ever
 
 
@@ -63,13 +64,15 @@ class Session:
         if not file.exists():
             return now
         left = store.read_json(file, SessionRecord)
+        if left.machine.machine_id != now.machine.machine_id:
+            raise StoreError(f"{self.path.name} was begun on another machine", "", ANOTHER)
         for field in SAME_ON_RESUME:
             before, after = getattr(left, field), getattr(now, field)
             if before != after and not (self.setting.arm.server == "openai" and field == "model"):
                 raise StoreError(
                     f"{self.path.name} was begun with another {field.replace('_', ' ')}",
                     "the same when it goes on",
-                    "choose another run or block",
+                    ANOTHER,
                 )
         return left
 

@@ -73,3 +73,7 @@ def test_a_session_goes_on_only_as_it_was(tmp_path: Path) -> None:
     assert Session(Parameters.checked(given)).record == session.record
     with pytest.raises(StoreError, match="another model"):
         Session(Parameters.checked(given | {"model": "smollm2-135m"}))
+    elsewhere = session.record.machine.model_copy(update={"machine_id": "f" * 64})
+    session._save(machine=elsewhere)
+    with pytest.raises(StoreError, match="another machine"):
+        Session(Parameters.checked(given))
