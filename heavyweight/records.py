@@ -169,6 +169,10 @@ class MachineLoad(Record):
     server_rss_bytes: int | None = unit(
         "resident memory of the server's processes at the end", "bytes"
     )
+    client_rss_bytes: int | None = unit(
+        "resident memory of the load generator at the end; null: not recorded", "bytes",
+        default=None,
+    )
 
 
 class Cell(Record):
@@ -183,7 +187,20 @@ class Cell(Record):
     model: str = unit("model")
     block: int = unit("block, from 1")
     loop: Literal["closed", "open"] = unit("kind of load", default="closed")
-    users: int = unit("concurrent users of the closed loop", "users")
+    api: str = unit("how requests were spoken (chat, completions, ollama-chat, ollama-generate)",
+                    default="chat")  # fmt: skip
+    users: int = unit("concurrent users of the closed loop; open loop: 0", "users")
+    arrivals: str | None = unit(
+        "open loop: process of the arrivals (poisson, constant, gamma, trace); closed: null",
+        default=None,
+    )
+    rate_per_s: float | None = unit(
+        "open loop: mean rate of the arrivals; closed: null", "requests/s", default=None
+    )
+    parts: int = unit("load generators that made the load together", default=1)
+    clock_error_ns: int | None = unit(
+        "how far the clocks of the parts may be apart at most; null: one clock", "ns", default=None
+    )
     output_tokens: int = unit("tokens asked of every request", "tokens")
     prompt_tokens_target: int = unit("length that the prompts aim at", "tokens")
     seed: int = unit("seed of the study")
@@ -193,7 +210,7 @@ class Cell(Record):
     origin_utc: str = unit("the origin, ISO 8601")
     window_start_ns: int = unit("start of the steady window", NS)
     window_end_ns: int = unit("end of the steady window", NS)
-    ended: Literal["complete", "cap", "errors"] = unit("why the cell ended")
+    ended: Literal["complete", "cap", "errors", "memory"] = unit("why the cell ended")
     idle_after: bool | None = unit("the server was idle after the drain; null: it cannot be asked")
     machine_load: MachineLoad = unit("the machine while the cell ran")
     client: dict[str, str] = unit("how the load generator ran (uvloop, collector, affinity)")

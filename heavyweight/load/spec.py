@@ -17,6 +17,9 @@ STOPPED = 3  # exit code of a load that was asked to stop
 IDENTITY = frozenset({"cell_id", "run", "session", "arm", "server", "model", "emulated"})
 
 
+Api = Literal["chat", "completions", "ollama-chat", "ollama-generate"]
+
+
 class Timeouts(BaseModel):
     """When a request has failed. A long queue is not a failure: the first token may take long."""
 
@@ -28,18 +31,37 @@ class Timeouts(BaseModel):
     total_s: float = Field(default=900.0, gt=0, description="sent to the end")
 
 
+class Arrivals(BaseModel):
+    """An open loop: when requests are due. The schedule is a function of these fields and the seed.
+
+    The window is ``warmup_s`` to ``seconds`` after the origin; with ``requests`` alone it ends at
+    the last arrival.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    process: Literal["poisson", "constant", "gamma", "trace"]
+    rate_per_s: float | None = Field(default=None, gt=0, description="mean; a trace has its own")
+    cv: float = Field(default=2.0, gt=0, description="gamma: coefficient of variation of the gaps")
+    trace: Path | None = Field(default=None, description="file of arrival times")
+    seconds: float | None = Field(default=None, gt=0, description="length of the schedule")
+    requests: int | None = Field(default=None, ge=1, description="most requests in it")
+    warmup_s: float = Field(default=0.0, ge=0, description="of it, before the window")
+
+
 class LoadSpec(BaseModel):
-    """One cell: which server, how many users, until when, and where the rows go."""
+    """One cell: which server, how many users or when requests come, and where the rows go."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cell: dict[str, Any] = Field(description=f"fields of records.Cell: {sorted(IDENTITY)}")
     base_url: str = Field(description="http://127.0.0.1:PORT, with or without /v1")
-    api: Literal["openai-chat"] = "openai-chat"
+    api: Api = "chat"
     model: str = Field(description="name under which the server serves it")
     extra_body: dict[str, Any] = Field(default={}, description="further fields of each request")
     headers: dict[str, str] = Field(default={}, description="further headers of each request")
-    users: int = Field(ge=1, lt=4096)
+    users: int = Field(ge=0, lt=4096, description="of a closed loop; 0: arrivals are given")
+    arrivals: Arrivals | None = None
     seed: int = Field(ge=0)
     block: int = Field(ge=1)
     output_tokens: int = Field(ge=1)
@@ -49,6 +71,18 @@ class LoadSpec(BaseModel):
     min_seconds: float = Field(default=20.0, ge=0)
     cap_seconds: float = Field(default=600.0, gt=0)
     timeouts: Timeouts = Timeouts()
+    part: int = Field(default=0, ge=0, description="which part of the load this process makes")
+    parts: int = Field(default=1, ge=1, description="processes that make the load together")
+    start_at_ns: int | None = Field(
+        default=None, description="origin on this machine's CLOCK_MONOTONIC; None: now"
+    )
+    cores: list[int] | None = Field(default=None, description="bind the client to these")
+    spin: bool = Field(
+        default=False, description="wait actively for the last part of a pause: own cores only"
+    )
+    memory_bytes: int | None = Field(
+        default=None, description="most that raw answers may take; None: half of what is free"
+    )
     start_id: int = Field(default=1, ge=1)
     server_pgid: int | None = None
     out_dir: Path
@@ -63,6 +97,10 @@ class LoadSpec(BaseModel):
     def _consistent(self) -> Self:
         if set(self.cell) != IDENTITY:
             raise ValueError(f"cell must have exactly the fields {', '.join(sorted(IDENTITY))}")
+        if (self.users > 0) == (self.arrivals is not None):
+            raise ValueError("either users, for a closed loop, or arrivals, for an open one")
+        if self.part >= self.parts:
+            raise ValueError(f"part {self.part} of {self.parts}: parts are counted from 0")
         chat_url(self.base_url, self.allow_remote)
         return self
 

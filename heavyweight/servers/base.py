@@ -97,7 +97,7 @@ class Server(ABC):
     """
 
     kind: ClassVar[Literal["ollama", "vllm", "openai", "emulated"]]
-    api: ClassVar[Literal["openai-chat"]] = "openai-chat"
+    api: ClassVar[Literal["chat"]] = "chat"
     start_timeout_s: ClassVar[float] = 60.0
     stop_timeout_s: ClassVar[float] = 20.0
 
