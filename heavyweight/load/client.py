@@ -2,95 +2,113 @@
 
 ``aiohttp.ClientSession.request`` costs about 0.3 ms and leaves the write to a later turn of the
 loop. Here a request is prepared as bytes before it is due and written to the connection that the
-connector gave, so that TLS, the pool and name resolution remain aiohttp's.
+connector gave, so that TLS, proxies, the pool and name resolution remain aiohttp's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.helpers import get_env_proxy_for_url
 from yarl import URL
 
+from heavyweight.load.apis import api_for
 from heavyweight.load.connection import BODY_LIMIT, Exchange, TimedConnector, TimedProtocol
-from heavyweight.load.spec import Timeouts
+from heavyweight.load.spec import Timeouts, is_loopback, server_root
 from heavyweight.records import ErrorClass
+from heavyweight.workload import Prompt
 
 
 class Client:
-    """Sends prepared requests to one URL.
+    """Sends prepared requests to one server.
 
     Args:
-        url: where requests go.
+        base_url: of the server, with or without /v1.
+        api: how requests are spoken; one of :data:`heavyweight.load.spec.Api`.
         model: name under which the server serves it.
         extra_body: further fields of each request.
         headers: further headers of each request.
         timeouts: when a request has failed.
+        allow_remote: whether the server may be another machine.
+
+    Raises:
+        BadInput: the address cannot be used.
     """
 
     def __init__(
         self,
-        url: str,
+        base_url: str,
+        api: str,
         model: str,
         extra_body: Mapping[str, Any],
         headers: Mapping[str, str],
         timeouts: Timeouts,
+        allow_remote: bool = False,
     ) -> None:
         self.timeouts = timeouts
+        self.api = api_for(api)
         self._model, self._extra = model, dict(extra_body)
         # Shorter than the 5 s after which servers close an idle connection: no race with that.
         self._connector = TimedConnector(limit=0, keepalive_timeout=2.0)
-        self._template = aiohttp.ClientRequest("POST", URL(url), loop=asyncio.get_running_loop())
+        address = URL(server_root(base_url, allow_remote) + self.api.path)
+        proxy = _proxy(address)
+        self._template = aiohttp.ClientRequest(
+            "POST", address, loop=asyncio.get_running_loop(), proxy=proxy
+        )
         self._timeout = aiohttp.ClientTimeout(
             connect=timeouts.connect_s, sock_connect=timeouts.connect_s
         )
-        address = self._template.url
         fields = {
             "Host": address.host_port_subcomponent or "",
             "Content-Type": "application/json",
-            "Accept": "text/event-stream",
+            "Accept": self.api.stream_types[0],
             "Accept-Encoding": "identity",
             **headers,
         }
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        self._head = f"POST {address.raw_path_qs} HTTP/1.1\r\n{lines}".encode("latin-1")
+        target = str(address) if proxy and address.scheme == "http" else address.raw_path_qs
+        self._head = f"POST {target} HTTP/1.1\r\n{lines}".encode("latin-1")
         self._turn = asyncio.Lock()
-        self.live: dict[Exchange, aiohttp.connector.Connection] = {}
+        self._kept_bytes = 0
+        self.live: dict[Exchange, Connection] = {}
 
-    def prepare(
-        self, prompt_id: str, messages: tuple[dict[str, str], ...], output_tokens: int
-    ) -> Exchange:
+    def prepare(self, prompt: Prompt, output_tokens: int) -> Exchange:
         """A request as bytes, before it is due."""
-        body = {
-            "model": self._model,
-            "messages": messages,
-            "max_tokens": output_tokens,
-            "temperature": 0,
-            "top_p": 1,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            **self._extra,
-        }
-        data = json.dumps(body).encode()
+        data = json.dumps(self.api.body(self._model, prompt, output_tokens, self._extra)).encode()
         request_id = uuid.uuid4().hex
         tail = f"X-Request-Id: {request_id}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-        return Exchange(request_id, prompt_id, self._head + tail + data)
+        return Exchange(request_id, prompt.prompt_id, self._head + tail + data, self.api)
 
-    async def perform(self, exchange: Exchange) -> None:
-        """Send a request and wait for the end of its answer; failures are in the exchange."""
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that the answers take in memory, finished ones and live ones, roughly."""
+        return self._kept_bytes + sum(exchange.kept_bytes for exchange in self.live)
+
+    async def reserve(self, exchange: Exchange) -> Connection | None:
+        """A connection for a request that is not due yet.
+
+        Returns:
+            None: there is none, and the exchange has failed.
+        """
         try:
-            connection = await self._connector.connect(self._template, [], self._timeout)
+            return await self._connector.connect(self._template, [], self._timeout)
         except (TimeoutError, aiohttp.ServerTimeoutError) as error:
             exchange.finish(ErrorClass.TIMEOUT_CONNECT, repr(error))
-            return
         except (aiohttp.ClientError, OSError) as error:
             exchange.finish(ErrorClass.REFUSED, repr(error))
-            return
+        return None
+
+    async def send(self, exchange: Exchange, connection: Connection) -> None:
+        """Send a request and wait for the end of its answer; failures are in the exchange."""
         try:
             # One request for each turn of the loop: the arrivals of live streams come between.
             async with self._turn:
@@ -101,12 +119,19 @@ class Client:
             exchange.finish(ErrorClass.RESET, repr(error))
         finally:
             self.live.pop(exchange, None)
+            self._kept_bytes += exchange.kept_bytes
             if exchange.error is None and exchange.finished:
                 connection.release()
             else:
                 connection.close()
 
-    def _write(self, connection: aiohttp.connector.Connection, exchange: Exchange) -> None:
+    async def perform(self, exchange: Exchange) -> None:
+        """Get a connection, send, and wait for the end of the answer."""
+        connection = await self.reserve(exchange)
+        if connection is not None:
+            await self.send(exchange, connection)
+
+    def _write(self, connection: Connection, exchange: Exchange) -> None:
         protocol, transport = connection.protocol, connection.transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError("the server closed the connection before the request")
@@ -114,9 +139,11 @@ class Client:
         protocol.set_response_params(read_until_eof=True, read_bufsize=BODY_LIMIT)
         protocol.exchange = exchange
         self.live[exchange] = connection
+        payload, exchange.payload = exchange.payload, b""  # sent: not kept
         exchange.sent_ns = time.perf_counter_ns()
-        transport.write(exchange.payload)
-        exchange.payload = b""  # sent: not kept
+        written = _write_now(transport, payload)
+        if written < len(payload):
+            transport.write(payload[written:])
 
     def watch(self) -> None:
         """End the requests that are too late; called a few times a second."""
@@ -135,7 +162,7 @@ class Client:
                 return ErrorClass.TIMEOUT_FIRST, f"no first chunk after {limits.first_s:g} s"
         elif now_ns - exchange.stamps[-1] > limits.gap_s * 1e9:
             return ErrorClass.TIMEOUT_GAP, f"nothing came for {limits.gap_s:g} s"
-        if exchange.totals and exchange.totals[-1] > BODY_LIMIT:
+        if exchange.received_bytes > BODY_LIMIT:
             return ErrorClass.CLIENT, f"an answer of more than {BODY_LIMIT} bytes is not kept"
         return None
 
@@ -147,3 +174,29 @@ class Client:
     async def close(self) -> None:
         """Close all connections."""
         await self._connector.close()
+
+
+def _write_now(transport: asyncio.Transport, payload: bytes) -> int:
+    """Hand bytes to the socket at once: uvloop's transport would wait for the turn's end.
+
+    Returns:
+        How many bytes the socket took; 0 where the transport has to do it, as with TLS.
+    """
+    if transport.get_extra_info("sslcontext") is not None or transport.get_write_buffer_size():
+        return 0
+    sock = transport.get_extra_info("socket")
+    if sock is None or os.name == "nt":
+        return 0
+    with contextlib.suppress(BlockingIOError, InterruptedError):
+        return os.write(sock.fileno(), payload)
+    return 0
+
+
+def _proxy(address: URL) -> URL | None:
+    """The proxy that the environment names for another machine; none for this one."""
+    if is_loopback(address.host or ""):
+        return None
+    try:
+        return get_env_proxy_for_url(address)[0]
+    except LookupError:
+        return None

@@ -76,7 +76,7 @@ class ClosedLoop:
     def _prepared(self) -> Iterator[Exchange]:
         spec = self.spec
         for prompt in prompts(spec.seed, spec.block, spec.users, spec.prompt_tokens):
-            yield self.client.prepare(prompt.prompt_id, prompt.messages, spec.output_tokens)
+            yield self.client.prepare(prompt, spec.output_tokens)
 
     @property
     def in_flight(self) -> int:

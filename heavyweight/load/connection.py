@@ -3,9 +3,12 @@
 What was learnt from aiohttp 3.14 (client_proto.py, connector.py, streams.py):
 
 - ``ResponseHandler.data_received`` is the first Python code that sees an arrival. The stamp is
-  taken there, one for a read, together with the body's length so far (``total_bytes``).
-- ``ResponseHandler.feed_data`` hands over the head of an answer and its body's ``StreamReader``.
-  The body stays in that reader's buffer: a reader task per stream would cost a wake-up per token.
+  taken there, one for a read.
+- Its parser is given the head of an answer. A body in chunked framing, as every language model's
+  stream is, goes past it: its bytes are kept as they came, and deframed after the cell. At the end
+  the parser is given an empty last chunk, so that the connection is as aiohttp expects it.
+- Any other body (a length, or the connection's end) stays in aiohttp's ``StreamReader`` until it
+  has ended: a reader task per stream would cost a wake-up per token.
 """
 
 from __future__ import annotations
@@ -22,10 +25,12 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import StreamReader
 
+from heavyweight.load.apis import Api
+from heavyweight.load.framing import BLANK, Frames
 from heavyweight.records import ErrorClass
 
 BODY_LIMIT = 64 * 2**20  # bytes of one answer; more is no answer of a language model
-EVENT = b"data: "
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Exchange:
@@ -35,16 +40,18 @@ class Exchange:
         request_id: sent as X-Request-Id.
         prompt_id: which prompt.
         payload: the request's bytes, head and body.
+        api: how the answer is to be read.
     """
 
     __slots__ = (
-        "_future", "body", "content_type", "detail", "done_ns", "due_ns", "error", "events",
-        "headers_ns", "payload", "prompt_id", "read_ns", "reader", "request_id", "retry_after",
-        "sent_ns", "stamps", "status", "totals", "user",
+        "_frames", "_future", "_plain", "api", "content_type", "detail", "done_ns", "due_ns",
+        "error", "events", "headers_ns", "payload", "prompt_id", "raw", "read_ns", "reader",
+        "request_id", "retry_after", "sent_ns", "stamps", "status", "totals", "user",
     )  # fmt: skip
 
-    def __init__(self, request_id: str, prompt_id: str, payload: bytes) -> None:
+    def __init__(self, request_id: str, prompt_id: str, payload: bytes, api: Api) -> None:
         self.request_id, self.prompt_id, self.payload = request_id, prompt_id, payload
+        self.api = api
         self.user = 0
         self.due_ns = self.done_ns = self.read_ns = 0
         self.sent_ns: int | None = None
@@ -53,12 +60,14 @@ class Exchange:
         self.content_type = ""
         self.retry_after: str | None = None
         self.stamps = array("q")  # time of each read that brought bytes of the body
-        self.totals = array("q")  # length of the body after it
+        self.totals = array("q")  # length of the body after it, in its framing
+        self.raw = bytearray()  # the body in its framing
         self.reader: StreamReader | None = None
-        self.body = b""
-        self.events = 0  # lines of data seen in the raw reads; for the display only
+        self.events = 0  # marks of events seen in the raw reads; for the display only
         self.error: ErrorClass | None = None
         self.detail = ""
+        self._frames: Frames | None = None
+        self._plain = b""  # a body without chunked framing
         self._future: asyncio.Future[None] | None = None
 
     @property
@@ -66,11 +75,56 @@ class Exchange:
         """Whether the answer ended or failed."""
         return self.done_ns != 0
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that this answer takes in memory, roughly."""
+        return len(self.raw) + len(self._plain) + 16 * len(self.stamps)
+
+    @property
+    def received_bytes(self) -> int:
+        """Length of the body so far, in its framing."""
+        return self.totals[-1] if self.totals else 0
+
+    def head(self, message: RawResponseMessage, reader: StreamReader) -> None:
+        """The head of the answer came, with the reader of its body."""
+        self.headers_ns = self.read_ns
+        self.status = message.code
+        self.content_type = message.headers.get("Content-Type", "")
+        self.retry_after = message.headers.get("Retry-After")
+        self.reader = reader
+        if message.chunked and not message.compression and not reader.is_eof():
+            self._frames = Frames()
+
+    @property
+    def framed(self) -> bool:
+        """Whether the body comes in chunked framing and is kept so."""
+        return self._frames is not None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing came behind the end of the framed body."""
+        return self._frames is not None and self._frames.end == len(self.raw)
+
+    def take(self, data: bytes) -> bool:
+        """Keep a read of a framed body.
+
+        Returns:
+            Whether the body is complete, or is no framing at all.
+        """
+        self.stamps.append(self.read_ns)
+        self.raw += data
+        self.totals.append(len(self.raw))
+        self.events += data.count(self.api.mark)
+        if not self.raw.endswith(BLANK):
+            return False
+        assert self._frames is not None
+        return self._frames.walk(self.raw) or bool(self._frames.problem)
+
     def note(self) -> None:
-        """Keep the time of the last read and the body's length, where the body has grown."""
+        """Keep the time of the last read and the length of a body that aiohttp reads."""
         assert self.reader is not None
         total = self.reader.total_bytes
-        if total > (self.totals[-1] if self.totals else 0):
+        if total > self.received_bytes:
             self.stamps.append(self.read_ns)
             self.totals.append(total)
 
@@ -78,20 +132,42 @@ class Exchange:
         """The answer ended, or failed; only the first call counts."""
         if self.finished:
             return
-        self.done_ns = self.read_ns if error is None else time.perf_counter_ns()
-        self.error, self.detail = error, detail
-        if self.reader is not None:
+        if self._frames is not None:
+            error, detail = self._judged(self._frames, error, detail)
+        elif self.reader is not None:
             self.note()  # one read can bring text and break the connection
             # The reader refuses to give what it holds once its connection broke, so the pieces
             # are taken from its buffer.
-            self.body = b"".join(getattr(self.reader, "_buffer", ()))  # none: no body by status
-            self.reader = None
+            self._plain = b"".join(getattr(self.reader, "_buffer", ()))  # none: no body by status
+        self.done_ns = self.read_ns if error is None else time.perf_counter_ns()
+        self.error, self.detail = error, detail
+        self.reader = None
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
+    def _judged(
+        self, frames: Frames, error: ErrorClass | None, detail: str
+    ) -> tuple[ErrorClass | None, str]:
+        """What the framing says of the end of the answer."""
+        if frames.walk(self.raw):  # whole, whatever the connection did then
+            self.read_ns = self.stamps[bisect_left(self.totals, frames.end)]
+            return None, ""
+        if frames.problem:
+            return ErrorClass.MALFORMED, f"not HTTP: {frames.problem}"
+        return error or ErrorClass.RESET, detail
+
+    @property
+    def body(self) -> bytes:
+        """The answer without its framing, as far as it came."""
+        if self._frames is None:
+            return self._plain
+        self._frames.walk(self.raw)
+        return self._frames.body(self.raw)
+
     def arrival_ns(self, end: int) -> int:
         """When the body's first ``end`` bytes were there: the time of the read that ended them."""
-        return self.stamps[bisect_left(self.totals, end)]
+        behind = end if self._frames is None else self._frames.raw_end(end)
+        return self.stamps[bisect_left(self.totals, behind)]
 
     async def wait(self) -> None:
         """Wait until the answer ended or failed."""
@@ -104,33 +180,60 @@ class TimedProtocol(ResponseHandler):
     """aiohttp's protocol of a connection, with a stamp on each read."""
 
     exchange: Exchange | None = None
+    _before = b""  # the last bytes of a head that is not complete
 
     def data_received(self, data: bytes) -> None:
-        """Stamp, let aiohttp parse the framing, note how long the body is now."""
+        """Stamp; keep a framed body as it comes; let aiohttp see all else."""
         now_ns = time.perf_counter_ns()
         exchange = self.exchange
         if exchange is None:
             super().data_received(data)
             return
+        if exchange.done_ns:  # given up: the connection is about to be closed
+            return
         exchange.read_ns = now_ns
-        super().data_received(data)
-        if exchange.reader is not None:
-            exchange.note()
-            exchange.events += data.count(EVENT)
-            if exchange.reader.is_eof():
-                self._end()
+        if exchange._frames is None:
+            self._unframed(exchange, data)
+        elif exchange.take(data):
+            self._framed_end(exchange)
+
+    def _unframed(self, exchange: Exchange, data: bytes) -> None:
+        """Bytes of a head, or of a body that has no chunked framing."""
+        while data and self.exchange is exchange:
+            if exchange._frames is not None:
+                if exchange.take(data):
+                    self._framed_end(exchange)
+                return
+            head = data
+            if exchange.reader is None:  # aiohttp is given the head alone
+                window = self._before + data
+                place = window.find(BLANK)
+                end = place + len(BLANK) - len(self._before) if place >= 0 else len(data)
+                self._before = b"" if place >= 0 else window[-3:]
+                head = data[:end]
+            data = data[len(head) :]
+            super().data_received(head)
+            if exchange.reader is not None and exchange._frames is None:
+                exchange.note()
+                exchange.events += head.count(exchange.api.mark)
+                if exchange.reader is not None and exchange.reader.is_eof():
+                    self._end()
+
+    def _framed_end(self, exchange: Exchange) -> None:
+        """The framed body is complete, or is no framing."""
+        self.exchange = None
+        exchange.finish()
+        if exchange.error is None and exchange.is_all:
+            super().data_received(LAST_CHUNK)
+        else:
+            self.force_close()
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """The head of an answer came; called by aiohttp inside ``data_received``."""
         message, reader = data
-        exchange = self.exchange
-        if exchange is None or message.code < 200:  # 1xx: the answer is still to come
+        if self.exchange is None or message.code < 200:  # 1xx: the answer is still to come
             return
-        exchange.headers_ns = exchange.read_ns
-        exchange.status = message.code
-        exchange.content_type = message.headers.get("Content-Type", "")
-        exchange.retry_after = message.headers.get("Retry-After")
-        exchange.reader = reader
+        self.exchange.head(message, reader)
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """The connection broke, or what came is not HTTP."""
@@ -145,8 +248,9 @@ class TimedProtocol(ResponseHandler):
         super().connection_lost(exc)
         if exchange is None:
             return
-        exchange.read_ns = now_ns
-        if exchange.reader is not None and exchange.reader.is_eof():
+        if not exchange.finished:
+            exchange.read_ns = now_ns
+        if exchange.reader is not None and not exchange.framed and exchange.reader.is_eof():
             exchange.finish()
         else:
             exchange.finish(ErrorClass.RESET, repr(exc) if exc else "the connection was closed")

@@ -12,7 +12,7 @@ from heavyweight.errors import ServerError
 from heavyweight.load.client import Client
 from heavyweight.load.connection import Exchange
 from heavyweight.load.rows import verdict
-from heavyweight.load.spec import Timeouts, chat_url
+from heavyweight.load.spec import Timeouts, server_root
 from heavyweight.load.sse import parse
 from heavyweight.workload import prompt
 
@@ -60,13 +60,13 @@ def first_token(
         BadInput: the address cannot be used.
         ServerError: the request failed; its class and what was seen are in the message.
     """
-    url = chat_url(base_url, allow_remote)
+    server_root(base_url, allow_remote)
     first = prompt(seed, block, users=0, index=start_id, prompt_tokens=PROMPT_TOKENS)
     limits = Timeouts(first_s=timeout_s, gap_s=timeout_s, total_s=timeout_s)
 
     async def send() -> Exchange:
-        client = Client(url, model, extra_body, {}, limits)
-        exchange = client.prepare(first.prompt_id, first.messages, OUTPUT_TOKENS)
+        client = Client(base_url, "chat", model, extra_body, {}, limits, allow_remote)
+        exchange = client.prepare(first, OUTPUT_TOKENS)
         performing = asyncio.create_task(client.perform(exchange))
         try:
             while not performing.done():

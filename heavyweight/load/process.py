@@ -25,7 +25,7 @@ from heavyweight.load import rows
 from heavyweight.load.client import Client
 from heavyweight.load.closed import ClosedLoop
 from heavyweight.load.idle import idle
-from heavyweight.load.spec import LoadSpec, chat_url
+from heavyweight.load.spec import LoadSpec
 from heavyweight.records import Cell, MachineLoad
 
 TICK_S = 0.25
@@ -169,11 +169,13 @@ async def measure_cell(spec: LoadSpec) -> Path:
         StoreError: the cell exists already, or cannot be written.
     """
     client = Client(
-        chat_url(spec.base_url, spec.allow_remote),
+        spec.base_url,
+        spec.api,
         spec.model,
         spec.extra_body,
         spec.headers,
         spec.timeouts,
+        spec.allow_remote,
     )
     observer = Observer(spec.server_pgid)
     loop = ClosedLoop(spec, client, observer.look)

@@ -12,12 +12,13 @@ import pytest
 from heavyweight.load.client import Client
 from heavyweight.load.connection import Exchange
 from heavyweight.load.rows import row, succeeded
-from heavyweight.load.spec import Timeouts, chat_url
+from heavyweight.load.spec import Timeouts
 from heavyweight.records import REQUEST_COLUMNS
 from heavyweight.records import ErrorClass as E
+from heavyweight.workload import Prompt
 from tests.load.serving import serving
 
-MESSAGES = ({"role": "system", "content": "a b c"}, {"role": "user", "content": "tell"})
+PROMPT = Prompt("p", ({"role": "system", "content": "a b c"}, {"role": "user", "content": "tell"}))
 TOKENS = 6
 
 FAILURES = {
@@ -60,9 +61,9 @@ async def once(
     base_url: str, limits: Timeouts = QUICK, headers: dict[str, str] | None = None
 ) -> Exchange:
     """One request with a client of its own."""
-    client = Client(chat_url(base_url), "emulated", {}, headers or {}, limits)
+    client = Client(base_url, "chat", "emulated", {}, headers or {}, limits)
     try:
-        return await perform(client, client.prepare("p", MESSAGES, TOKENS))
+        return await perform(client, client.prepare(PROMPT, TOKENS))
     finally:
         await client.close()
 
@@ -169,8 +170,8 @@ def test_an_answer_that_never_ends_times_out_as_a_whole() -> None:
 def test_requests_in_flight_at_the_end_are_abandoned() -> None:
     async def abandoned() -> Exchange:
         async with serving(ttft_ms=60_000) as base_url:
-            client = Client(chat_url(base_url), "emulated", {}, {}, Timeouts())
-            exchange = client.prepare("p", MESSAGES, TOKENS)
+            client = Client(base_url, "chat", "emulated", {}, {}, Timeouts())
+            exchange = client.prepare(PROMPT, TOKENS)
             task = asyncio.create_task(client.perform(exchange))
             while not client.live:
                 await asyncio.sleep(0.01)
@@ -188,7 +189,7 @@ def test_a_connection_is_used_again_after_a_success_and_never_after_a_failure() 
         """The client's port of each request in turn."""
         seen: list[int] = []
         async with serving(ttft_ms=1, itl_ms=1) as base_url:
-            client = Client(chat_url(base_url), "emulated", {}, {}, QUICK)
+            client = Client(base_url, "chat", "emulated", {}, {}, QUICK)
             connect = client._connector.connect
 
             async def spying(*arguments: Any) -> Any:
@@ -201,7 +202,7 @@ def test_a_connection_is_used_again_after_a_success_and_never_after_a_failure() 
                 client._head = client._head.split(b"X-Emulate-Fault")[0]
                 if fault:
                     client._head += f"X-Emulate-Fault: {fault}\r\n".encode()
-                await perform(client, client.prepare("p", MESSAGES, TOKENS))
+                await perform(client, client.prepare(PROMPT, TOKENS))
             await client.close()
         return seen
 
@@ -212,10 +213,8 @@ def test_a_connection_is_used_again_after_a_success_and_never_after_a_failure() 
 
 def test_the_request_carries_its_id_and_what_the_study_fixes() -> None:
     async def head_and_body() -> bytes:
-        client = Client(
-            "http://localhost:1/v1/chat/completions", "m", {"ignore_eos": True}, {}, QUICK
-        )
-        payload = client.prepare("p", MESSAGES, TOKENS)
+        client = Client("http://localhost:1/v1", "chat", "m", {"ignore_eos": True}, {}, QUICK)
+        payload = client.prepare(PROMPT, TOKENS)
         await client.close()
         return payload.request_id.encode(), payload.payload
 
