@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import socket
+import ssl
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -230,3 +235,62 @@ def test_the_request_carries_its_id_and_what_the_study_fixes() -> None:
         b'"max_tokens": 6',
     ):
         assert fixed in body
+
+
+def test_another_machine_is_reached_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def asked(base_url: str, **environment: str) -> bytes:
+        """The head of the request that arrived at the proxy."""
+        heads: list[bytes] = []
+
+        async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.close()
+
+        listening = await asyncio.start_server(proxy, "127.0.0.1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        for name in environment:
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+        client = Client(base_url, "chat", "m", {}, {}, QUICK, allow_remote=True)
+        await perform(client, client.prepare(PROMPT, TOKENS))
+        await client.close()
+        listening.close()
+        return b"".join(heads)
+
+    monkeypatch.delenv("no_proxy", raising=False)
+    head = asyncio.run(asked("http://model.invalid:8000/v1", http_proxy="here"))
+    assert head.startswith(b"POST http://model.invalid:8000/v1/chat/completions HTTP/1.1\r\n")
+    assert b"Host: model.invalid:8000\r\n" in head
+    secret = asyncio.run(asked("https://model.invalid/v1", https_proxy="here"))
+    assert secret.startswith(b"CONNECT model.invalid:443 HTTP/1.1\r\n")
+    assert b"POST" not in secret
+    assert asyncio.run(asked("http://127.0.0.1:1/v1", http_proxy="here")) == b""
+
+
+def test_a_certificate_that_cannot_be_verified_is_refused_and_told() -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl to make a certificate")
+
+    async def ask(folder: Path) -> Exchange:
+        subprocess.run(
+            [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+             "-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=localhost"],
+            cwd=folder, check=True, capture_output=True,
+        )  # fmt: skip
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+        listening = await asyncio.start_server(
+            lambda reader, writer: None, "127.0.0.1", 0, ssl=context
+        )
+        try:
+            port = listening.sockets[0].getsockname()[1]
+            return await once(f"https://127.0.0.1:{port}", Timeouts(connect_s=10))
+        finally:
+            listening.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = as_row(asyncio.run(ask(Path(folder))))
+    assert made["error"] == E.REFUSED
+    assert "certificate" in made["error_detail"].lower()
