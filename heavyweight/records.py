@@ -42,6 +42,7 @@ class ErrorClass(StrEnum):
     TIMEOUT_FIRST = "timeout_first"  # no first chunk in time
     TIMEOUT_GAP = "timeout_gap"  # a gap between chunks was too long
     TIMEOUT_TOTAL = "timeout_total"
+    HTTP_3XX = "http_3xx"  # a redirect; none is followed
     HTTP_4XX = "http_4xx"
     HTTP_429 = "http_429"
     HTTP_5XX = "http_5xx"
@@ -52,6 +53,7 @@ class ErrorClass(StrEnum):
     CUT = "cut"  # a stream that ended without its end mark
     MALFORMED = "malformed"  # an event that is not the JSON that was promised
     NO_USAGE = "no_usage"  # the server did not count its tokens
+    BAD_USAGE = "bad_usage"  # the server counted fewer tokens than chunks with text came
     ABANDONED = "abandoned"  # the cell ended (cap or stop) while the request was in flight
     CLIENT = "client"  # the client itself failed; a bug
 

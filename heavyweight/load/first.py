@@ -11,9 +11,8 @@ from typing import Any
 from heavyweight.errors import ServerError
 from heavyweight.load.client import Client
 from heavyweight.load.connection import Exchange
-from heavyweight.load.rows import verdict
-from heavyweight.load.spec import Timeouts, server_root
-from heavyweight.load.sse import parse
+from heavyweight.load.rows import parsed, verdict
+from heavyweight.load.spec import Timeouts
 from heavyweight.workload import prompt
 
 OUTPUT_TOKENS = 8
@@ -37,6 +36,7 @@ def first_token(
     seed: int,
     block: int,
     start_id: int,
+    api: str = "chat",
     timeout_s: float = 600.0,
     allow_remote: bool = False,
 ) -> FirstToken:
@@ -53,6 +53,7 @@ def first_token(
         block: from 1.
         start_id: which start of the session's server; each gets a prompt of its own, which no
             cell of the session has.
+        api: how requests are spoken; one of :data:`heavyweight.load.spec.Api`.
         timeout_s: for the first token, and for the whole, in seconds.
         allow_remote: whether the server may be another machine.
 
@@ -60,12 +61,11 @@ def first_token(
         BadInput: the address cannot be used.
         ServerError: the request failed; its class and what was seen are in the message.
     """
-    server_root(base_url, allow_remote)
     first = prompt(seed, block, users=0, index=start_id, prompt_tokens=PROMPT_TOKENS)
     limits = Timeouts(first_s=timeout_s, gap_s=timeout_s, total_s=timeout_s)
 
     async def send() -> Exchange:
-        client = Client(base_url, "chat", model, extra_body, {}, limits, allow_remote)
+        client = Client(base_url, api, model, extra_body, {}, limits, allow_remote)
         exchange = client.prepare(first, OUTPUT_TOKENS)
         performing = asyncio.create_task(client.perform(exchange))
         try:
@@ -78,7 +78,7 @@ def first_token(
         return exchange
 
     exchange = _in_thread(send)
-    stream = parse(exchange.body)
+    stream = parsed(exchange)
     if failure := verdict(exchange, stream):
         raise ServerError(
             f"the first request failed: {failure[0]}, {failure[1] or 'nothing more was said'}",

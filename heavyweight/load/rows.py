@@ -8,11 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from heavyweight.load.connection import Exchange
-from heavyweight.load.sse import Stream, excerpt, looks_complete, parse
+from heavyweight.load.stream import DETAIL, Stream, excerpt
 from heavyweight.paths import scrub
 from heavyweight.records import REQUEST_SCHEMA, ErrorClass
-
-STREAM_TYPE = "text/event-stream"
 
 _STATUS = {429: ErrorClass.HTTP_429, 503: ErrorClass.HTTP_503}
 
@@ -24,13 +22,17 @@ def _refusal(exchange: Exchange) -> tuple[ErrorClass, str] | None:
         return None
     if status >= 400:
         general = ErrorClass.HTTP_4XX if status < 500 else ErrorClass.HTTP_5XX
-        return _STATUS.get(status, general), excerpt(exchange.body)
-    if status != 200 or exchange.content_type.partition(";")[0].strip().lower() != STREAM_TYPE:
-        return (
-            ErrorClass.NOT_A_STREAM,
-            f"{status} {exchange.content_type}: {excerpt(exchange.body)}",
-        )
+        return _STATUS.get(status, general), f"{status}: {excerpt(exchange.body)}"
+    kind = exchange.content_type.partition(";")[0].strip().lower()
+    if status != 200 or kind not in exchange.api.stream_types:
+        error = ErrorClass.HTTP_3XX if status >= 300 else ErrorClass.NOT_A_STREAM
+        return error, f"{status} {exchange.content_type}: {excerpt(exchange.body)}"
     return None
+
+
+def parsed(exchange: Exchange) -> Stream:
+    """What the answer's stream said; nothing where the answer is none."""
+    return Stream() if _refusal(exchange) else exchange.api.parse(exchange.body)
 
 
 def verdict(exchange: Exchange, stream: Stream) -> tuple[ErrorClass, str] | None:
@@ -56,13 +58,13 @@ def succeeded(exchange: Exchange) -> bool:
     """
     if exchange.error is not None or _refusal(exchange):
         return False
-    return looks_complete(exchange.body) or parse(exchange.body).error is None
+    body = exchange.body
+    return exchange.api.looks_complete(body) or exchange.api.parse(body).error is None
 
 
 def row(exchange: Exchange, origin_ns: int, start_id: int, output_tokens: int) -> dict[str, Any]:
     """One row of :data:`heavyweight.records.REQUEST_SCHEMA`."""
-    refused = _refusal(exchange) is not None
-    stream = Stream() if refused else parse(exchange.body)
+    stream = parsed(exchange)
     failure = verdict(exchange, stream)
 
     def since(stamp_ns: int | None) -> int | None:
@@ -86,7 +88,7 @@ def row(exchange: Exchange, origin_ns: int, start_id: int, output_tokens: int) -
         "finish_reason": stream.finish_reason,
         "status": exchange.status,
         "error": None if failure is None else str(failure[0]),
-        "error_detail": None if failure is None else scrub(failure[1])[:500],
+        "error_detail": None if failure is None else scrub(failure[1])[:DETAIL],
     }
 
 

@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heavyweight.emulator.wire import END_MARK, answer, error_event, event
-from heavyweight.load.sse import Event, events, looks_complete, parse
+from heavyweight.load.sse import Event, events, looks_complete
+from heavyweight.load.sse import parse_chat as parse
 from heavyweight.records import ErrorClass
 
 TEXT = {"id": "x", "choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": None}]}
@@ -94,7 +95,7 @@ def test_a_stream_cut_anywhere_is_never_a_success(length: int) -> None:
         (END_MARK, ErrorClass.EMPTY),
         (b"", ErrorClass.CUT),
         (event(TEXT) + event(LAST) + END_MARK, ErrorClass.NO_USAGE),
-        (GOOD.replace(b'"completion_tokens":2', b'"completion_tokens":0'), ErrorClass.NO_USAGE),
+        (GOOD.replace(b'"completion_tokens":2', b'"completion_tokens":0'), ErrorClass.BAD_USAGE),
         (GOOD.replace(b'"completion_tokens":2', b'"completion_tokens":"2"'), ErrorClass.NO_USAGE),
         (GOOD.replace(b'"completion_tokens":2', b'"completion_tokens":-2'), ErrorClass.NO_USAGE),
         (GOOD.replace(END_MARK, b""), ErrorClass.CUT),
