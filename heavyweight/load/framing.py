@@ -7,6 +7,7 @@ when they end like a last chunk does, and then once: the walk goes on where it s
 
 from __future__ import annotations
 
+import functools
 import re
 from array import array
 from bisect import bisect_left
@@ -15,6 +16,13 @@ from itertools import accumulate
 _SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;|\Z)")
 LINE_LIMIT = 16_384  # bytes of a line of the framing with its extensions, or of a trailer
 BLANK = b"\r\n\r\n"  # what a complete framing ends with
+
+
+@functools.lru_cache(maxsize=4096)  # the chunks of a stream come in few sizes
+def _size(line: bytes) -> int | None:
+    """The size in the first line of a chunk; None: there is none."""
+    match = _SIZE.match(line)
+    return int(match[1], 16) if match else None
 
 
 class Frames:
@@ -57,11 +65,10 @@ class Frames:
                 if there - place >= LINE_LIMIT:
                     self.problem = "a line of the framing without an end"
                 break
-            match = _SIZE.match(raw, place, line_end)
-            if match is None:
+            size, start = _size(bytes(raw[place:line_end])), line_end + 2
+            if size is None:
                 self.problem = f"no size of a chunk: {bytes(raw[place:line_end][:40])!r}"
                 break
-            size, start = int(match[1], 16), line_end + 2
             if not size:
                 self._trailers(raw, start)
                 break
