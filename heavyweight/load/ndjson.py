@@ -71,7 +71,7 @@ def parse(body: bytes) -> Stream:
 
 def looks_complete(body: bytes) -> bool:
     """A cheap test at the end of a stream, as :func:`heavyweight.load.sse.looks_complete`."""
-    last = body.rfind(b"\n", 0, len(body) - 1) + 1
+    last = body.rstrip().rfind(b"\n") + 1
     return (
         _ENDED.search(body, last) is not None
         and _COUNTED.search(body, last) is not None
