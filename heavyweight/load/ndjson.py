@@ -71,10 +71,12 @@ def parse(body: bytes) -> Stream:
 
 def looks_complete(body: bytes) -> bool:
     """A cheap test at the end of a stream, as :func:`heavyweight.load.sse.looks_complete`."""
-    last = body.rstrip().rfind(b"\n") + 1
+    whole = body.rstrip()
+    last = whole.rfind(b"\n") + 1
     return (
-        _ENDED.search(body, last) is not None
-        and _COUNTED.search(body, last) is not None
-        and b'"error"' not in body
-        and _TEXT.search(body) is not None
+        whole.endswith(b"}")
+        and _ENDED.search(whole, last) is not None
+        and _COUNTED.search(whole, last) is not None
+        and b'"error"' not in whole
+        and _TEXT.search(whole) is not None
     )

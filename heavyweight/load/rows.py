@@ -88,8 +88,13 @@ def row(exchange: Exchange, origin_ns: int, start_id: int, output_tokens: int) -
         "finish_reason": stream.finish_reason,
         "status": exchange.status,
         "error": None if failure is None else str(failure[0]),
-        "error_detail": None if failure is None else scrub(failure[1])[:DETAIL],
+        "error_detail": None if failure is None else _told(failure[1]),
     }
+
+
+def _told(detail: str) -> str:
+    """What was seen, as text that can be stored: a header may hold any bytes."""
+    return scrub(detail)[:DETAIL].encode("utf-8", "replace").decode()
 
 
 def table(

@@ -21,6 +21,7 @@ _REASONED = ("content", "reasoning", "reasoning_content")
 
 # A chunk with text in it: the first character of a string that is not empty.
 _TEXT = re.compile(rb'"(?:content|reasoning|reasoning_content|text)"\s*:\s*"[^"]')
+_ENDED = re.compile(rb"\[DONE\] *(?:\n\n|\r\n\r\n|\r\r)")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 
 
@@ -113,7 +114,7 @@ def looks_complete(body: bytes) -> bool:
     It decides whether a user may go on at once, never what a row says: rows are always parsed.
     """
     return (
-        DONE in body[-32:]
+        _ENDED.search(body, max(0, len(body) - 32)) is not None
         and b'"error"' not in body
         and _TEXT.search(body) is not None
         and _USAGE.search(body, max(0, len(body) - 4096)) is not None
