@@ -5,7 +5,9 @@
     RUN/run.json                     records.Run
     RUN/study.toml                   the study as it was planned
     RUN/SESSION/session.json         records.Session
-    RUN/SESSION/n0050-<id>.parquet   one cell's requests; its records.Cell is in the file's metadata
+    RUN/SESSION/n0050-<id>.parquet   one cell's requests (closed loop, 50 users); its records.Cell
+                                     is in the file's metadata
+    RUN/SESSION/r0012.5-<id>.parquet the same of an open loop, 12.5 requests/s
     RUN/SESSION/server-1.log         one log for each start of the server
     RUN/SESSION/session.ipynb        the executed notebook
 """
@@ -13,6 +15,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 METADATA_KEY = b"heavyweight"
 RUN_FILE = "run.json"
 SESSION_FILE = "session.json"
+CELL_FILE = re.compile(r"(?:n\d+|r\d+\.\d)-[^.]+\.parquet")
 
 R = TypeVar("R", bound=Record)
 
@@ -96,8 +100,9 @@ def read_json(path: Path, kind: type[R]) -> R:
 
 
 def cell_file_name(cell: Cell) -> str:
-    """File name of a cell: its users and the start of its id."""
-    return f"n{cell.users:04d}-{cell.cell_id[:12]}.parquet"
+    """File name of a cell: its users, or its rate in an open loop, and the start of its id."""
+    load = f"n{cell.users:04d}" if cell.loop == "closed" else f"r{cell.rate_per_s or 0:06.1f}"
+    return f"{load}-{cell.cell_id[:12]}.parquet"
 
 
 def write_cell(folder: Path, cell: Cell, table: pa.Table) -> Path:
@@ -186,8 +191,9 @@ class SessionFolder:
         return read_json(self.path / SESSION_FILE, Session)
 
     def cells(self) -> list[CellFile]:
-        """The finished cells, by users."""
-        return [CellFile(path) for path in sorted(self.path.glob("n[0-9]*.parquet"))]
+        """The finished cells: closed loops by users, then open ones by rate."""
+        found = sorted(self.path.glob("[nr][0-9]*.parquet"))
+        return [CellFile(path) for path in found if CELL_FILE.fullmatch(path.name)]
 
 
 @dataclass(frozen=True)

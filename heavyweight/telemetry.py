@@ -93,6 +93,7 @@ class Snapshot:
     server_rss_bytes: int | None
     client_cpu_s: float
     study_cpu_s: float
+    client_rss_bytes: int | None = None
 
     @classmethod
     def take(cls, server_pgid: int | None, client_pid: int) -> Snapshot:
@@ -123,6 +124,7 @@ class Snapshot:
             server_rss_bytes=None if group is None else rss_bytes(group),
             client_cpu_s=cpu_s(clients),
             study_cpu_s=_study_cpu_s(client_pid),
+            client_rss_bytes=rss_bytes(clients) or None,
         )
 
 
@@ -153,4 +155,5 @@ def between(first: Snapshot, last: Snapshot) -> MachineLoad:
         steal_s=max(0.0, last.steal_s - first.steal_s),
         swapped_bytes=max(0, last.swapped_bytes - first.swapped_bytes),
         server_rss_bytes=last.server_rss_bytes,
+        client_rss_bytes=last.client_rss_bytes,
     )

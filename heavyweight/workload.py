@@ -1,6 +1,6 @@
 """Seeds -> prompts: pure, without a clock and without I/O.
 
-A prompt is a function of (seed, block, users, index) and never of the arm, so that every arm of a
+A prompt is a function of (seed, block, load, index) and never of the arm, so that every arm of a
 block works on the same prompts. Both servers keep the prefixes of prompts in a cache: each prompt
 starts with words of its own, and none occurs twice in a session.
 """
@@ -66,7 +66,9 @@ def _name(key: int, users: int, index: int) -> str:
     return " ".join(WORDS[mixed >> shift & 0xFF] for shift in (0, 8, 16, 24))
 
 
-def prompt(seed: int, block: int, users: int, index: int, prompt_tokens: int) -> Prompt:
+def prompt(
+    seed: int, block: int, users: int, index: int, prompt_tokens: int, schedule: int | None = None
+) -> Prompt:
     """The prompt of one request.
 
     Args:
@@ -75,19 +77,22 @@ def prompt(seed: int, block: int, users: int, index: int, prompt_tokens: int) ->
         users: the load, below 4,096; 0: the first request after a server's start.
         index: of the request in its load, from 0, below 2**20.
         prompt_tokens: length to aim at, template included, in tokens; the shortest is about 54.
+        schedule: of an open loop, its key; None: a closed loop.
 
     Raises:
         ValueError: users or index is out of range, so that the name would not be unique.
     """
     if not 0 <= users < 1 << (32 - INDEX_BITS) or not 0 <= index < 1 << INDEX_BITS:
         raise ValueError(f"users {users} or index {index} is out of range")
-    # One key for the whole block: names are unique among all loads of a session.
-    key = int(np.random.SeedSequence((seed, block)).generate_state(1, np.uint64)[0])
-    draw = np.random.default_rng(np.random.SeedSequence((seed, block, users, index)))
+    # One key for all closed loops of a block, one for each schedule: names are unique among them.
+    of = () if schedule is None else (schedule,)
+    key = int(np.random.SeedSequence((seed, block, *of)).generate_state(1, np.uint64)[0])
+    draw = np.random.default_rng(np.random.SeedSequence((seed, block, users, index, *of)))
     things = draw.integers(len(WORDS), size=max(1, prompt_tokens - TASK_TOKENS))
     name = _name(key, users, index)
+    load = f"n{users:04d}" if schedule is None else f"r{schedule:08x}"
     return Prompt(
-        prompt_id=f"b{block:02d}-n{users:04d}-{index:06d}",
+        prompt_id=f"b{block:02d}-{load}-{index:06d}",
         messages=(
             {"role": "system", "content": SYSTEM.format(name=name)},
             {"role": "user", "content": f"{TASK} {' '.join(WORDS[i] for i in things)}."},
@@ -95,6 +100,8 @@ def prompt(seed: int, block: int, users: int, index: int, prompt_tokens: int) ->
     )
 
 
-def prompts(seed: int, block: int, users: int, prompt_tokens: int) -> Iterator[Prompt]:
-    """The prompts of one load, in the order in which they are sent."""
-    return (prompt(seed, block, users, index, prompt_tokens) for index in count())
+def prompts(
+    seed: int, block: int, users: int, prompt_tokens: int, part: int = 0, parts: int = 1
+) -> Iterator[Prompt]:
+    """The prompts of one closed loop, or of a part of it, in the order in which they are sent."""
+    return (prompt(seed, block, users, index, prompt_tokens) for index in count(part, parts))

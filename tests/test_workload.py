@@ -15,7 +15,7 @@ from heavyweight.workload import TASK_TOKENS, WORDS, _name, prompt, prompts
 def test_a_prompt_depends_on_its_place_only() -> None:
     assert prompt(1, 2, 50, 7, 64) == prompt(1, 2, 50, 7, 64)
     assert set(inspect.signature(prompt).parameters) == {
-        "seed", "block", "users", "index", "prompt_tokens"
+        "seed", "block", "users", "index", "prompt_tokens", "schedule"
     }  # fmt: skip
 
 

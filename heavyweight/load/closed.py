@@ -14,122 +14,86 @@ as they are spread later on.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from math import ceil
 
 from heavyweight.load.client import Client
 from heavyweight.load.connection import Exchange
-from heavyweight.load.rows import succeeded
+from heavyweight.load.loop import Loop
 from heavyweight.load.spec import LoadSpec
 from heavyweight.workload import prompts
-
-Phase = Literal["ramp", "warm-up", "measure", "drain", "write"]
-Ended = Literal["complete", "cap", "errors"]
 
 RAMP_CAP_S = 10.0
 BACKOFF_S = (0.2, 5.0)  # first and longest pause after a failure
 RETRY_AFTER_CAP_S = 30.0
 ERRORS_IN_A_ROW = 20
-DRAIN_S = 60.0  # besides the time-out of a whole request
 
 
-@dataclass
-class Window:
-    """The steady window, on CLOCK_MONOTONIC."""
+class ClosedLoop(Loop):
+    """One cell of a closed loop, or one of the parts that make it together.
 
-    start_ns: int = 0
-    end_ns: int = 0
-    finished: int = 0  # requests that succeeded inside it
-
-
-class ClosedLoop:
-    """One cell of a closed loop.
-
-    Args:
-        spec: what to do.
-        client: sends the requests.
-        on_window: called at the start and at the end of the window, and on neither where the cell
-            ends before.
+    A part makes its own users, with prompts that no other part has; its first user starts at the
+    common origin and the others over that one's response time.
     """
 
-    def __init__(self, spec: LoadSpec, client: Client, on_window: Callable[[], object]) -> None:
-        self.spec, self.client, self._on_window = spec, client, on_window
-        self.phase: Phase = "ramp"
-        self.ended: Ended = "complete"
-        self.window = Window()
-        self.origin_ns = 0
-        self.done: list[Exchange] = []
-        self.errors = 0
+    def __init__(
+        self, spec: LoadSpec, client: Client, on_window: Callable[[], object], memory_bytes: int
+    ) -> None:
+        super().__init__(spec, client, on_window, memory_bytes)
+        self._users = spec.own_users
         self._errors_in_a_row = 0
         self._warm = 0
-        self._closing = asyncio.Event()
         self._ramped = False
-        self._events_done = 0
         self._stock: deque[Exchange] = deque()
         self._source = self._prepared()
-        for _ in range(2 * spec.users + 32):
+        for _ in range(2 * len(self._users) + 32):
             self._restock()
+
+    @property
+    def least_requests(self) -> int:
+        """The window's requests, and the wave before it."""
+        return self._least_in_window + len(self._users)
+
+    @property
+    def _least_in_window(self) -> int:
+        spec = self.spec
+        waves = spec.min_waves * len(self._users)
+        return ceil(max(spec.min_requests / spec.parts, waves))
 
     def _prepared(self) -> Iterator[Exchange]:
         spec = self.spec
         for prompt in prompts(spec.seed, spec.block, spec.users, spec.prompt_tokens):
             yield self.client.prepare(prompt, spec.output_tokens)
 
-    @property
-    def in_flight(self) -> int:
-        """Requests sent and not finished."""
-        return len(self.client.live)
-
-    @property
-    def events(self) -> int:
-        """Lines of data seen so far in raw reads."""
-        return self._events_done + sum(e.events for e in self.client.live)
-
-    async def run(self) -> None:
-        """Run the cell to its end and drain it; the caller cancels it to discard it."""
-        self.origin_ns = time.perf_counter_ns()
-        cap = asyncio.get_running_loop().call_later(self.spec.cap_seconds, self._close, "cap")
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._group = group
-                group.create_task(self._user(0, self.origin_ns))
-        finally:
-            cap.cancel()
+    async def _load(self) -> None:
+        self.phase = "ramp"
+        self._later(self.spec.cap_seconds, self._close, "cap")
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self._user(self._users[0], self.origin_ns))
 
     async def _user(self, number: int, due_ns: int) -> None:
         """One user: sends, waits for the end of the answer, sends again."""
         failures = 0
-        await self._pause_until(due_ns)
-        while not self._closing.is_set():
-            if number == self.spec.users - 1 and self.phase == "ramp":
+        await self.pacer.until(due_ns)
+        while not self._closing:
+            if number == self._users[-1] and self.phase == "ramp":
                 self.phase = "warm-up"
             exchange = self._stock.popleft()
             exchange.user, exchange.due_ns = number, due_ns
             # The next one is prepared when this one has gone.
             asyncio.get_running_loop().call_soon(self._restock)
             await self.client.perform(exchange)
-            good = succeeded(exchange)
+            good = self._completed(exchange)
             failures = 0 if good else failures + 1
-            self._completed(exchange, good)
             due_ns = exchange.done_ns
             if not good:
                 due_ns += int(self._backoff_s(failures, exchange.retry_after) * 1e9)
-                await self._pause_until(due_ns)
+                await self.pacer.until(due_ns)
 
     def _restock(self) -> None:
         self._stock.append(next(self._source))
-
-    async def _pause_until(self, due_ns: int) -> None:
-        """Sleep to an absolute time, or to the end of the cell."""
-        left_s = (due_ns - time.perf_counter_ns()) / 1e9
-        if left_s > 0:
-            try:
-                await asyncio.wait_for(self._closing.wait(), left_s)
-            except TimeoutError:
-                return
 
     @staticmethod
     def _backoff_s(failures: int, retry_after: str | None) -> float:
@@ -139,60 +103,40 @@ class ClosedLoop:
             pause_s = max(pause_s, min(float(retry_after), RETRY_AFTER_CAP_S))
         return pause_s
 
-    def _completed(self, exchange: Exchange, good: bool) -> None:
+    def _completed(self, exchange: Exchange) -> bool:
         """Book a finished request and move on to the next phase where it is time."""
-        self.done.append(exchange)
-        self._events_done += exchange.events
-        if not good:
-            self.errors += 1
+        if not self._book(exchange):
             self._errors_in_a_row += 1
             if self._errors_in_a_row >= ERRORS_IN_A_ROW:
                 self._close("errors")
-            return
+            return False
         self._errors_in_a_row = 0
         if self.phase == "ramp":
             self._ramp(exchange)
         elif self.phase == "warm-up":
             self._warm += 1
-            if self._warm >= self.spec.users:
-                self.window = Window(start_ns=exchange.done_ns)
-                self.phase = "measure"
-                self._on_window()
+            if self._warm >= len(self._users):
+                self._measure(exchange.done_ns)
         elif self.phase == "measure" and exchange.done_ns > self.window.start_ns:
             self.window.finished += 1
             self.window.end_ns = max(self.window.end_ns, exchange.done_ns)
             if self._full():
                 self._close("complete")
+        return True
 
     def _ramp(self, exchange: Exchange) -> None:
-        """User 0's first success: the others start over its response time."""
-        others = self.spec.users - 1
-        if exchange.user != 0 or self._ramped or not others:
+        """The first user's first success: the others start over its response time."""
+        first, *others = self._users
+        if exchange.user != first or self._ramped or not others:
             return
         self._ramped = True
         assert exchange.sent_ns is not None
         response_ns = min(exchange.done_ns - exchange.sent_ns, int(RAMP_CAP_S * 1e9))
-        for number in range(1, self.spec.users):
-            due_ns = exchange.done_ns + response_ns * number // others
+        for number in others:
+            due_ns = exchange.done_ns + response_ns * number // (self.spec.users - 1)
             self._group.create_task(self._user(number, due_ns))
 
     def _full(self) -> bool:
-        spec, window = self.spec, self.window
-        enough = window.finished >= max(spec.min_requests, spec.min_waves * spec.users)
-        return enough and window.end_ns - window.start_ns >= spec.min_seconds * 1e9
-
-    def _close(self, ended: Ended) -> None:
-        """Send nothing more; what is in flight may end, within a limit."""
-        if self._closing.is_set():
-            return
-        self.ended = ended
-        if ended != "complete":
-            self.window.end_ns = time.perf_counter_ns()
-            if self.phase != "measure":
-                self.window.start_ns = self.window.end_ns
-        if self.phase == "measure":
-            self._on_window()
-        self.phase = "drain"
-        self._closing.set()
-        limit_s = DRAIN_S + self.client.timeouts.total_s
-        asyncio.get_running_loop().call_later(limit_s, self.client.abandon)
+        window = self.window
+        long_enough = window.end_ns - window.start_ns >= self.spec.min_seconds * 1e9
+        return long_enough and window.finished >= self._least_in_window

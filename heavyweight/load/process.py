@@ -13,18 +13,22 @@ import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pyarrow as pa
 
 from heavyweight import store, telemetry
+from heavyweight.arrivals import Schedule, read_trace, schedule
 from heavyweight.errors import Stopped
-from heavyweight.load import rows
+from heavyweight.load import limits, rows
 from heavyweight.load.client import Client
 from heavyweight.load.closed import ClosedLoop
 from heavyweight.load.idle import idle
+from heavyweight.load.loop import Loop
+from heavyweight.load.open import OpenLoop
 from heavyweight.load.spec import LoadSpec
 from heavyweight.records import Cell, MachineLoad
 
@@ -90,7 +94,7 @@ class Observer:
 class Reporter:
     """Progress as one small JSON file, replaced as a whole."""
 
-    def __init__(self, path: Path | None, loop: ClosedLoop) -> None:
+    def __init__(self, path: Path | None, loop: Loop) -> None:
         self._path, self._loop = path, loop
         self._history: deque[tuple[float, int]] = deque()
 
@@ -110,7 +114,8 @@ class Reporter:
             "errors": loop.errors,
             "in_flight": loop.in_flight,
             "live_tok_s": (events - before) / (now_s - then_s) if now_s > then_s else 0.0,
-            "elapsed_s": (time.perf_counter_ns() - loop.origin_ns) / 1e9,
+            "elapsed_s": (time.perf_counter_ns() - loop.origin_ns) / 1e9 if loop.origin_ns else 0,
+            **loop.progress(),
         }
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with contextlib.suppress(OSError):
@@ -118,14 +123,17 @@ class Reporter:
             temporary.replace(self._path)
 
 
-async def _tick(spec: LoadSpec, loop: ClosedLoop, reporter: Reporter) -> None:
+async def _tick(spec: LoadSpec, loop: Loop, reporter: Reporter) -> None:
     """A few times a second: time-outs, progress, and whether to stop."""
-    limits = spec.timeouts
-    period_s = min(TICK_S, limits.first_s / 4, limits.gap_s / 4, limits.total_s / 4)
+    given = spec.timeouts
+    period_s = min(TICK_S, given.first_s / 4, given.gap_s / 4, given.total_s / 4)
     reported_s = 0.0
     while True:
         await asyncio.sleep(period_s)
         loop.client.watch()
+        await asyncio.sleep(0)  # streams are read between two looks at all of them
+        loop.check_memory()
+        await asyncio.sleep(0)
         if time.perf_counter() - reported_s >= TICK_S:
             reported_s = time.perf_counter()
             reporter.report()
@@ -134,7 +142,7 @@ async def _tick(spec: LoadSpec, loop: ClosedLoop, reporter: Reporter) -> None:
                 raise Stopped("the cell was stopped; what was measured of it is discarded")
 
 
-async def _until_stopped(spec: LoadSpec, loop: ClosedLoop, reporter: Reporter) -> None:
+async def _until_stopped(spec: LoadSpec, loop: Loop, reporter: Reporter) -> None:
     """Run the cell.
 
     Raises:
@@ -166,8 +174,12 @@ async def measure_cell(spec: LoadSpec) -> Path:
 
     Raises:
         Stopped: nothing was written.
+        BadInput: the load cannot be made: its trace, its cores, or what it takes of memory.
         StoreError: the cell exists already, or cannot be written.
     """
+    limits.bind(spec)
+    limits.raise_open_files()
+    planned = _schedule(spec)
     client = Client(
         spec.base_url,
         spec.api,
@@ -178,41 +190,85 @@ async def measure_cell(spec: LoadSpec) -> Path:
         spec.allow_remote,
     )
     observer = Observer(spec.server_pgid)
-    loop = ClosedLoop(spec, client, observer.look)
-    reporter = Reporter(spec.progress_path, loop)
     try:
+        bound = limits.bound_bytes(spec)
+        loop: Loop
+        if planned is None:
+            loop = ClosedLoop(spec, client, observer.look, bound)
+        else:
+            loop = OpenLoop(spec, client, observer.look, bound, planned)
+        limits.check_memory(loop.least_requests, _mean_length(spec, planned), bound)
+        reporter = Reporter(spec.progress_path, loop)
         with _undisturbed():
             await observer.look()
-            origin_utc = datetime.now(UTC).isoformat(timespec="milliseconds")
+            now_utc, now_ns = datetime.now(UTC), time.perf_counter_ns()
             await _until_stopped(spec, loop, reporter)
     finally:
         await client.close()
     idle_after = await idle(spec.cell["server"], spec.base_url)
     loop.phase = "write"
     reporter.report()
+    origin_utc = now_utc + timedelta(microseconds=(loop.origin_ns - now_ns) / 1000)
+    known = spec.known()
+    if planned is not None and known["rate_per_s"] is None:
+        known["rate_per_s"] = planned.mean_rate_per_s
     cell = Cell(
-        **spec.known(),
+        **known,
         origin_monotonic_ns=loop.origin_ns,
-        origin_utc=origin_utc,
+        origin_utc=origin_utc.isoformat(timespec="milliseconds"),
         window_start_ns=loop.window.start_ns - loop.origin_ns,
         window_end_ns=loop.window.end_ns - loop.origin_ns,
         ended=loop.ended,
         idle_after=idle_after,
         machine_load=await observer.load(),
-        client=_client(),
+        client=_client(loop),
     )
+    return store.write_cell(spec.out_dir, cell, _table(loop))
+
+
+def _schedule(spec: LoadSpec) -> Schedule | None:
+    """When the requests are due; None: a closed loop.
+
+    Raises:
+        BadInput: there is no such schedule.
+    """
+    arrivals = spec.arrivals
+    if arrivals is None:
+        return None
+    trace = None if arrivals.trace is None else read_trace(arrivals.trace)
+    return schedule(arrivals, spec.seed, spec.block, trace)
+
+
+def _mean_length(spec: LoadSpec, planned: Schedule | None) -> int:
+    """Output tokens of a request, on average."""
+    if planned is None or planned.output_tokens is None:
+        return spec.output_tokens
+    return int(planned.output_tokens.mean())
+
+
+def _table(loop: Loop) -> pa.Table:
+    """The rows; a trace may ask another length of each request."""
+    spec = loop.spec
     table = rows.table(loop.done, loop.origin_ns, spec.start_id, spec.output_tokens)
-    return store.write_cell(spec.out_dir, cell, table)
+    if not loop.asked:
+        return table
+    place = table.schema.get_field_index("output_tokens_asked")
+    asked = [loop.asked[name] for name in table["request_id"].to_pylist()]
+    return table.set_column(place, table.schema.field(place), pa.array(asked, pa.int32()))
 
 
-def _client() -> dict[str, Any]:
+def _client(loop: Loop) -> dict[str, Any]:
     """How this process ran."""
     cores = getattr(os, "sched_getaffinity", lambda _: set(range(os.cpu_count() or 1)))(0)
+    bound = loop.spec.cores is not None
     return {
         "loop": _loop_name(),
         "aiohttp": aiohttp.__version__,
         "python": platform.python_version(),
         "collector": "frozen and disabled",
         "affinity": ",".join(map(str, sorted(cores))),
+        "cores": "its own" if bound else "not bound",
+        "pacing": loop.pacing,
+        "spin": "yes" if loop.spec.spin else "no",
         "stamps": "data_received, perf_counter_ns, one a read",
     }

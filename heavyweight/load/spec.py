@@ -34,19 +34,46 @@ class Timeouts(BaseModel):
 class Arrivals(BaseModel):
     """An open loop: when requests are due. The schedule is a function of these fields and the seed.
 
-    The window is ``warmup_s`` to ``seconds`` after the origin; with ``requests`` alone it ends at
-    the last arrival.
+    The window is ``warmup_s`` to ``seconds`` after the origin; it ends at the last arrival where
+    ``requests`` come to an end before, or a trace does.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     process: Literal["poisson", "constant", "gamma", "trace"]
-    rate_per_s: float | None = Field(default=None, gt=0, description="mean; a trace has its own")
-    cv: float = Field(default=2.0, gt=0, description="gamma: coefficient of variation of the gaps")
+    rate_per_s: float | None = Field(
+        default=None, ge=1e-3, le=1e6, description="mean; a trace has its own"
+    )
+    cv: float = Field(
+        default=2.0, ge=0.01, le=100, description="gamma: coefficient of variation of the gaps"
+    )
     trace: Path | None = Field(default=None, description="file of arrival times")
-    seconds: float | None = Field(default=None, gt=0, description="length of the schedule")
+    seconds: float | None = Field(default=None, gt=0, le=1e6, description="length of the schedule")
     requests: int | None = Field(default=None, ge=1, description="most requests in it")
     warmup_s: float = Field(default=0.0, ge=0, description="of it, before the window")
+    drain_s: float = Field(
+        default=300.0, gt=0, description="after it, for the answers; then they are abandoned"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.process == "trace":
+            if self.trace is None:
+                raise ValueError("arrivals of a trace need its file")
+            if self.rate_per_s is not None:
+                raise ValueError("a trace has a rate of its own and is not rescaled: no rate_per_s")
+        else:
+            if self.trace is not None:
+                raise ValueError(f"arrivals are either a trace or {self.process}, not both")
+            if self.rate_per_s is None:
+                raise ValueError(f"{self.process} arrivals need rate_per_s")
+            if self.seconds is None and self.requests is None:
+                raise ValueError(f"{self.process} arrivals need seconds, requests or both")
+        if self.seconds is not None and self.warmup_s >= self.seconds:
+            raise ValueError(
+                f"a warm-up of {self.warmup_s:g} s leaves no window in {self.seconds:g} s"
+            )
+        return self
 
 
 class LoadSpec(BaseModel):
@@ -81,7 +108,7 @@ class LoadSpec(BaseModel):
         default=False, description="wait actively for the last part of a pause: own cores only"
     )
     memory_bytes: int | None = Field(
-        default=None, description="most that raw answers may take; None: half of what is free"
+        default=None, gt=0, description="most that raw answers may take; None: half of what is free"
     )
     start_id: int = Field(default=1, ge=1)
     server_pgid: int | None = None
@@ -93,6 +120,11 @@ class LoadSpec(BaseModel):
     )
     allow_remote: bool = False
 
+    @property
+    def own_users(self) -> range:
+        """The users of a closed loop that this part makes."""
+        return range(self.part, self.users, self.parts)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if set(self.cell) != IDENTITY:
@@ -101,14 +133,25 @@ class LoadSpec(BaseModel):
             raise ValueError("either users, for a closed loop, or arrivals, for an open one")
         if self.part >= self.parts:
             raise ValueError(f"part {self.part} of {self.parts}: parts are counted from 0")
-        chat_url(self.base_url, self.allow_remote)
+        if self.arrivals is None and self.users < self.parts:
+            raise ValueError(f"{self.users} users cannot be split into {self.parts} parts")
+        if self.cores is not None and not self.cores:
+            raise ValueError("cores must name at least one core, or be left out")
+        if self.spin and self.cores is None:
+            raise ValueError("spin needs cores of the client's own: name them in cores")
+        server_root(self.base_url, self.allow_remote)
         return self
 
     def known(self) -> dict[str, Any]:
         """The fields of the cell that are known before it is measured."""
         return {
             **self.cell,
+            "loop": "closed" if self.arrivals is None else "open",
+            "api": self.api,
             "users": self.users,
+            "arrivals": self.arrivals and self.arrivals.process,
+            "rate_per_s": self.arrivals and self.arrivals.rate_per_s,
+            "parts": self.parts,
             "block": self.block,
             "seed": self.seed,
             "output_tokens": self.output_tokens,
@@ -137,11 +180,6 @@ def server_root(base_url: str, allow_remote: bool = False) -> str:
             "say --allow-remote if it is yours",
         )
     return base_url.rstrip("/").removesuffix("/v1")
-
-
-def chat_url(base_url: str, allow_remote: bool = False) -> str:
-    """Where chat requests are sent; raises BadInput as :func:`server_root` does."""
-    return f"{server_root(base_url, allow_remote)}/v1/chat/completions"
 
 
 def is_loopback(host: str) -> bool:

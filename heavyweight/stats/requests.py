@@ -98,7 +98,20 @@ class Requests:
 
     @cached_property
     def in_window(self) -> np.ndarray:
-        """Which requests finished in the steady window."""
+        """Which requests are the window's.
+
+        Closed loop: those that finished in it. Open loop: those that were due in it, edges
+        included, whenever they finished: counted by their ends, the slowest would be left out, the
+        more of them the longer the queue.
+        """
+        if self.cell.loop == "closed":
+            return self.finished_in_window
+        start_ns, end_ns = self.cell.window_start_ns, self.cell.window_end_ns
+        return (start_ns <= self.due_ns) & (self.due_ns <= end_ns)
+
+    @cached_property
+    def finished_in_window(self) -> np.ndarray:
+        """Which requests ended or failed in the steady window."""
         return self._inside(self.done_ns)
 
     @cached_property
@@ -134,12 +147,12 @@ class Requests:
 
     @property
     def requests_per_s(self) -> float:
-        """Requests that succeeded in the window, per second; NaN without a window."""
-        good = np.count_nonzero(self.in_window & ~self.failed)
+        """Requests that ended well in the window, per second; NaN without a window."""
+        good = np.count_nonzero(self.finished_in_window & ~self.failed)
         return good / self.window_s if self.window_s else float("nan")
 
     def latencies_ms(self, quantity: Quantity, failures: bool = True) -> np.ndarray:
-        """A latency of the requests that finished in the window, in order of time.
+        """A latency of the window's requests, in the order in which they finished.
 
         TTFT runs to the first chunk with text, E2E to the end of the answer, TPOT is (last chunk -
         first chunk) / (tokens - 1), ITL the gap between chunks.

@@ -13,7 +13,7 @@ import pytest
 
 from heavyweight import store
 from heavyweight.errors import StoreError
-from heavyweight.load import LoadSpec, Timeouts, closed
+from heavyweight.load import LoadSpec, Timeouts, loop
 from heavyweight.load.process import measure_cell
 from heavyweight.records import Cell, ErrorClass
 from tests.load.conftest import inside
@@ -121,6 +121,6 @@ def test_a_broken_client_is_no_quiet_success(
     def broken(exchange: object) -> bool:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(closed, "succeeded", broken)
+    monkeypatch.setattr(loop, "succeeded", broken)
     with pytest.raises(ExceptionGroup, match="unhandled"):
         measured({})

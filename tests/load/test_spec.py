@@ -14,7 +14,7 @@ from heavyweight.errors import BadInput, ServerError
 from heavyweight.load import LoadSpec
 from heavyweight.load.__main__ import main
 from heavyweight.load.idle import in_flight
-from heavyweight.load.spec import chat_url, is_loopback, read_spec
+from heavyweight.load.spec import is_loopback, read_spec, server_root
 from heavyweight.records import Cell
 from tests.load.conftest import Emulated
 
@@ -25,20 +25,20 @@ HERE = "http://127.0.0.1:1"
 @pytest.mark.parametrize(
     ("base", "url"),
     [
-        ("http://127.0.0.1:8000", "http://127.0.0.1:8000/v1/chat/completions"),
-        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000/v1/chat/completions"),
-        ("http://localhost:8000/v1", "http://localhost:8000/v1/chat/completions"),
-        ("https://[::1]/v1/", "https://[::1]/v1/chat/completions"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://127.0.0.1:8000/", "http://127.0.0.1:8000"),
+        ("http://localhost:8000/v1", "http://localhost:8000"),
+        ("https://[::1]/v1/", "https://[::1]"),
     ],
 )
-def test_the_address_of_the_chat(base: str, url: str) -> None:
-    assert chat_url(base) == url
+def test_the_address_of_the_server(base: str, url: str) -> None:
+    assert server_root(base) == url
 
 
 @pytest.mark.parametrize("base", ["", "127.0.0.1:8000", "ftp://127.0.0.1", "http://", "http:///v1"])
 def test_what_is_no_address_is_refused(base: str) -> None:
     with pytest.raises(BadInput, match="no address"):
-        chat_url(base)
+        server_root(base)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_what_is_no_address_is_refused(base: str) -> None:
 def test_other_machines_need_leave(host: str) -> None:
     assert not is_loopback(host)
     with pytest.raises(BadInput, match="--allow-remote"):
-        chat_url(f"http://{host}")
-    assert chat_url(f"http://{host}", allow_remote=True).startswith(f"http://{host}/")
+        server_root(f"http://{host}")
+    assert server_root(f"http://{host}", allow_remote=True) == f"http://{host}"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "a.localhost"])
@@ -73,7 +73,7 @@ def test_bad_fields_are_refused(spec: Make, fields: dict[str, object]) -> None:
 
 def test_the_spec_and_the_measured_fields_make_a_cell(spec: Make) -> None:
     measured = {
-        "schema_version", "loop", "origin_monotonic_ns", "origin_utc", "window_start_ns",
+        "schema_version", "clock_error_ns", "origin_monotonic_ns", "origin_utc", "window_start_ns",
         "window_end_ns", "ended", "idle_after", "machine_load", "client",
     }  # fmt: skip
     assert set(spec(HERE).known()) | measured == set(Cell.model_fields)
