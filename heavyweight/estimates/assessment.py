@@ -108,7 +108,7 @@ def assess(run: RunFolder, percents: Sequence[float] = PERCENTS) -> Assessment:
     cells, checks, percentiles = [], [], []
     for cell_id, (_, session, requests) in found.items():
         verdicts = check_cell(requests.cell, session, requests, run.run.limits, unequal)
-        rows = [_percentile(requests, q, p) for q in QUANTITIES for p in percents]
+        rows = [percentile_row(requests, q, p) for q in QUANTITIES for p in percents]
         cells.append(_cell(requests, session, verdicts, rows, run.run.labels))
         percentiles += [{"cell_id": cell_id, **row} for row in rows]
         shared = {name: cells[-1][name] for name in ("cell_id", "session", "arm", *LOAD)}
@@ -202,7 +202,7 @@ def _cell(
     }
 
 
-def _percentile(r: Requests, quantity: Any, percent: float) -> dict[str, Any]:
+def percentile_row(r: Requests, quantity: Any, percent: float) -> dict[str, Any]:
     """One row of the percentiles: failures as +inf, and beside it without them."""
     failures = int((r.in_window & r.failed).sum())
     estimate, n_eff = r.percentile(quantity, percent)
