@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import time
 from array import array
 from bisect import bisect_left
@@ -31,6 +32,7 @@ from heavyweight.records import ErrorClass
 
 BODY_LIMIT = 64 * 2**20  # bytes of one answer; more is no answer of a language model
 LAST_CHUNK = b"0\r\n\r\n"
+_HEAD_END = re.compile(rb"\n\r?\n")  # as aiohttp's parser reads it
 
 
 class Exchange:
@@ -207,9 +209,9 @@ class TimedProtocol(ResponseHandler):
             head = data
             if exchange.reader is None:  # aiohttp is given the head alone
                 window = self._before + data
-                place = window.find(BLANK)
-                end = place + len(BLANK) - len(self._before) if place >= 0 else len(data)
-                self._before = b"" if place >= 0 else window[-3:]
+                match = _HEAD_END.search(window)
+                end = match.end() - len(self._before) if match else len(data)
+                self._before = b"" if match else window[-3:]
                 head = data[:end]
             data = data[len(head) :]
             super().data_received(head)
@@ -231,9 +233,12 @@ class TimedProtocol(ResponseHandler):
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """The head of an answer came; called by aiohttp inside ``data_received``."""
         message, reader = data
-        if self.exchange is None or message.code < 200:  # 1xx: the answer is still to come
-            return
-        self.exchange.head(message, reader)
+        if self.exchange is None:  # of a proxy that was asked for a tunnel
+            super().feed_data(data, size)
+        elif self.exchange.reader is not None:  # an answer behind the answer
+            self.force_close()
+        elif message.code >= 200:  # 1xx: the answer is still to come
+            self.exchange.head(message, reader)
 
     def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """The connection broke, or what came is not HTTP."""
@@ -259,8 +264,8 @@ class TimedProtocol(ResponseHandler):
         exchange, self.exchange = self.exchange, None
         if exchange is None:
             return
-        if exc is None:
-            exchange.finish()
+        if exc is None or (exchange.reader is not None and exchange.reader.is_eof()):
+            exchange.finish()  # whole; what came behind it is not its own
         elif isinstance(exc, HttpProcessingError):
             exchange.finish(ErrorClass.MALFORMED, f"not HTTP: {exc!r}")
         else:

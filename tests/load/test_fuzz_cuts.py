@@ -140,6 +140,25 @@ def test_an_answer_that_breaks_anywhere_is_no_success(api: str, framing: str) ->
         assert as_row(exchange)["error"] in (E.RESET, E.CUT)
 
 
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_a_head_with_line_feeds_alone_cut_anywhere(framing: str) -> None:
+    start, _, rest = framed("chat", framing).partition(b"\r\n\r\n")
+    answer = start.replace(b"\r\n", b"\n") + b"\n\n" + rest
+    expected = said("chat", framed("chat", framing))[1]
+    for exchange in receive_each("chat", [cut(answer, [place]) for place in range(len(answer))]):
+        assert timeless(as_row(exchange)) == expected
+
+
+@pytest.mark.parametrize("framing", ["chunked", "sized"])
+@pytest.mark.parametrize("behind", [b"x", b"\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"0\r\n\r\n"])
+def test_what_comes_behind_the_end_is_not_the_answers(framing: str, behind: bytes) -> None:
+    answer = framed("ollama-chat", framing)
+    _, expected = said("ollama-chat", answer)
+    cuts = [cut(answer + behind, [place]) for place in range(len(answer) - 5, len(answer) + 5)]
+    for exchange in receive_each("ollama-chat", cuts):
+        assert timeless(as_row(exchange)) == expected
+
+
 @fuzz
 @given(apis, st.integers(200, 599), st.sampled_from(["text/html", "", "TEXT/EVENT-STREAM; a=b"]))
 @example("chat", 200, "text/event-stream;charset=utf-8")

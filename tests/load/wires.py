@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable, Sequence
 from itertools import count, pairwise
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 
@@ -146,26 +145,43 @@ def receive_each(
 ) -> list[Exchange]:
     """The same for many answers, each on a connection of its own."""
 
-    async def feed() -> list[Exchange]:
-        loop, transport = asyncio.get_running_loop(), Mock(spec=asyncio.Transport)
-        exchanges = []
+    async def received() -> list[Exchange]:
+        loop, exchanges = asyncio.get_running_loop(), []
         for reads in answers:
-            clock = count(START + 1)
-            patch.setattr(connection.time, "perf_counter_ns", clock.__next__)
-            protocol = TimedProtocol(loop)
-            protocol.connection_made(transport)
-            protocol.set_response_params(read_until_eof=True, read_bufsize=BODY_LIMIT)
-            exchange = protocol.exchange = Exchange("id", "prompt", b"", api_for(api))
-            exchange.due_ns = exchange.sent_ns = START
-            for read in reads:
-                protocol.data_received(read)
-            if close:
-                protocol.connection_lost(None)
-            exchanges.append(exchange)
+            patch.setattr(connection.time, "perf_counter_ns", count(START + 1).__next__)
+            exchanges.append(feed(loop, api, reads, close))
         return exchanges
 
     with pytest.MonkeyPatch.context() as patch:
-        return asyncio.run(feed())
+        return asyncio.run(received())
+
+
+class _Transport(asyncio.Transport):
+    """One that does nothing and keeps nothing, unlike a mock."""
+
+    def close(self) -> None:
+        pass
+
+    abort = pause_reading = resume_reading = close
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def feed(
+    loop: asyncio.AbstractEventLoop, api: str, reads: Sequence[bytes], close: bool = True
+) -> Exchange:
+    """Feed the reads to a new connection."""
+    protocol = TimedProtocol(loop)
+    protocol.connection_made(_Transport())
+    protocol.set_response_params(read_until_eof=True, read_bufsize=BODY_LIMIT)
+    exchange = protocol.exchange = Exchange("id", "prompt", b"", api_for(api))
+    exchange.due_ns = exchange.sent_ns = START
+    for read in reads:
+        protocol.data_received(read)
+    if close:
+        protocol.connection_lost(None)
+    return exchange
 
 
 def as_row(exchange: Exchange) -> dict[str, Any]:
