@@ -1,6 +1,8 @@
-"""The data dictionary, data/README.md: generated from heavyweight/records.py."""
+"""The data dictionary, data/README.md: generated from heavyweight/records."""
 
 from __future__ import annotations
+
+import re
 
 from pydantic.fields import FieldInfo
 
@@ -8,6 +10,8 @@ from heavyweight.records import (
     JSON_RECORDS,
     REQUEST_COLUMNS,
     SCHEMA_VERSION,
+    SERVER_LOG_COLUMNS,
+    Column,
     ErrorClass,
 )
 
@@ -28,6 +32,13 @@ A run's folder:
         n0050-1a2b3c4d5e6f.parquet    one cell: 50 users; its Cell is JSON in the file's metadata
         server-1.log              log of the server's first start
         session-1.ipynb           the executed notebook
+    instrument/                   the client's own error (Instrument)
+        instrument.json           how it was measured
+        busy/n0050-1a2b3c4d5e6f.parquet         one load as the client saw it: a cell
+        busy/n0050-1a2b3c4d5e6f.server.parquet  the same requests as the emulator logged them
+        instrument-1.ipynb        the executed notebook
+
+An open loop's cell is named by its rate: `r0012.5-....parquet`.
 
 Read a cell with any parquet reader:
 
@@ -40,9 +51,15 @@ A failed request is a row with its `error`; a missing value is null, never zero.
 """
 
 
+def _columns(columns: tuple[Column, ...]) -> str:
+    return _rows(
+        [(c.name, str(c.type).replace("element: ", ""), c.unit, c.meaning) for c in columns]
+    )
+
+
 def _type(field: FieldInfo) -> str:
-    text = str(field.annotation)
-    for noise in ("typing.", "heavyweight.records.", "<class '", "'>"):
+    text = re.sub(r"heavyweight\.records\.(\w+\.)?", "", str(field.annotation))
+    for noise in ("typing.", "<class '", "'>"):
         text = text.replace(noise, "")
     return text.replace("|", "or")
 
@@ -54,11 +71,10 @@ def _rows(rows: list[tuple[str, str, str, str]]) -> str:
 
 def markdown() -> str:
     """The whole dictionary as Markdown."""
-    columns = [
-        (c.name, str(c.type).replace("element: ", ""), c.unit, c.meaning) for c in REQUEST_COLUMNS
-    ]
-    parts = [HEAD, "\n## requests (parquet, one row a request)\n\n", _rows(columns)]
+    parts = [HEAD, "\n## requests (parquet, one row a request)\n\n", _columns(REQUEST_COLUMNS)]
     parts.append("\nError classes: " + ", ".join(f"`{e.value}`" for e in ErrorClass) + ".\n")
+    parts.append("\n## the emulator's log (parquet, one row a request)\n\n")
+    parts.append(_columns(SERVER_LOG_COLUMNS))
     for record in JSON_RECORDS:
         fields = []
         for name, field in record.model_fields.items():

@@ -43,8 +43,12 @@ R = TypeVar("R", bound=Record)
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` that takes its place, synced, if all went well."""
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place, synced, if all went well.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
@@ -66,7 +70,7 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> Path:
     """Write a text file atomically."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
 
@@ -130,7 +134,7 @@ def write_cell(folder: Path, cell: Cell, table: pa.Table) -> Path:
     encoding = {name: "DELTA_BINARY_PACKED" for name in deltas}
     encoding["chunk_ns.list.element"] = "DELTA_BINARY_PACKED"
     plain = {f.name for f in REQUEST_SCHEMA} - set(deltas) - {"chunk_ns", "chunk_bytes"}
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         pq.write_table(
             table,
             temporary,

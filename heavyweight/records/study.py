@@ -1,128 +1,11 @@
-"""What a row is: every field declared once, with type, unit and meaning.
-
-The two halves of the study meet here and in :mod:`heavyweight.store` only. Arrow schemas, JSON
-files and the data dictionary (data/README.md) are generated from these declarations.
-
-Times of requests are int64 nanoseconds from the cell's origin on the monotonic clock
-(``time.perf_counter_ns``, CLOCK_MONOTONIC); ``origin_monotonic_ns + sent_ns`` is
-the absolute stamp.
-"""
+"""The study's JSON records: a run, its sessions, their starts of a server, and their cells."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
-import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
-
-SCHEMA_VERSION = 1
-
-NS = "ns from the cell's origin"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a parquet table: name, Arrow type, unit and meaning."""
-
-    name: str
-    type: pa.DataType
-    unit: str
-    meaning: str
-    nullable: bool = True
-
-
-class ErrorClass(StrEnum):
-    """Why a request failed. A request without text is an error, never a fast success."""
-
-    REFUSED = "refused"  # the connection was not accepted
-    RESET = "reset"  # the connection broke before the end of the answer
-    TIMEOUT_CONNECT = "timeout_connect"
-    TIMEOUT_FIRST = "timeout_first"  # no first chunk in time
-    TIMEOUT_GAP = "timeout_gap"  # a gap between chunks was too long
-    TIMEOUT_TOTAL = "timeout_total"
-    HTTP_3XX = "http_3xx"  # a redirect; none is followed
-    HTTP_4XX = "http_4xx"
-    HTTP_429 = "http_429"
-    HTTP_5XX = "http_5xx"
-    HTTP_503 = "http_503"
-    NOT_A_STREAM = "not_a_stream"  # 200 with another content type
-    ERROR_EVENT = "error_event"  # an error event inside a 200 stream
-    EMPTY = "empty"  # a stream that ended well and carried no text
-    CUT = "cut"  # a stream that ended without its end mark
-    MALFORMED = "malformed"  # an event that is not the JSON that was promised
-    NO_USAGE = "no_usage"  # the server did not count its tokens
-    BAD_USAGE = "bad_usage"  # the server counted fewer tokens than chunks with text came
-    ABANDONED = "abandoned"  # the cell ended (cap or stop) while the request was in flight
-    CLIENT = "client"  # the client itself failed; a bug
-
-
-REQUEST_COLUMNS: tuple[Column, ...] = (
-    Column("request_id", pa.string(), "", "unique id, sent as X-Request-Id", nullable=False),
-    Column("response_id", pa.string(), "", "the id that the server gave its answer"),
-    Column("user", pa.int32(), "", "closed loop: which user; open loop: 0", nullable=False),
-    Column("prompt_id", pa.string(), "", "which prompt; the same in every arm", nullable=False),
-    Column("start_id", pa.int32(), "", "which start of the session's server", nullable=False),
-    Column("output_tokens_asked", pa.int32(), "tokens", "max_tokens sent", nullable=False),
-    Column("due_ns", pa.int64(), NS, "when the request was due to be sent", nullable=False),
-    Column("sent_ns", pa.int64(), NS, "its bytes were handed to the socket; null: never sent"),
-    Column("headers_ns", pa.int64(), NS, "the answer's headers arrived"),
-    Column("chunk_ns", pa.list_(pa.int64()), NS, "arrival of each chunk with text", nullable=False),
-    Column("chunk_bytes", pa.list_(pa.int32()), "bytes of UTF-8", "length of each chunk's text",
-           nullable=False),
-    Column("done_ns", pa.int64(), NS, "the answer ended, or failed", nullable=False),
-    Column("prompt_tokens", pa.int32(), "tokens", "as the server counted them"),
-    Column("completion_tokens", pa.int32(), "tokens", "as the server counted them"),
-    Column("finish_reason", pa.string(), "", "as the server said (length, stop)"),
-    Column("status", pa.int32(), "", "HTTP status"),
-    Column("error", pa.string(), "", "error class; null: the request succeeded"),
-    Column("error_detail", pa.string(), "", "what was seen, cut to 500 characters"),
-)  # fmt: skip
-
-REQUEST_SCHEMA = pa.schema(
-    [
-        pa.field(c.name, c.type, nullable=c.nullable, metadata={"unit": c.unit, "doc": c.meaning})
-        for c in REQUEST_COLUMNS
-    ]
-)
-
-
-def unit(meaning: str, unit: str = "", **kwargs: Any) -> Any:
-    """A field of a JSON record with its meaning and unit."""
-    return Field(description=meaning, json_schema_extra={"unit": unit}, **kwargs)
-
-
-class Record(BaseModel):
-    """Base of the JSON records: unknown fields are refused, values are immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Software(Record):
-    """A program that took part."""
-
-    name: str = unit("name")
-    version: str = unit("version")
-    detail: dict[str, str] = unit("build flags, checksums, commit", default_factory=dict)
-
-
-class Machine(Record):
-    """The machine, without any name of it or of its users."""
-
-    machine_id: str = unit("hash of the hardware description: tells machines apart")
-    cpu_model: str = unit("processor")
-    cpus: int = unit("logical processors usable by this process", "cores")
-    cpu_flags: list[str] = unit("instruction sets that matter (avx2, avx512f, amx_bf16, ...)")
-    memory_bytes: int = unit("physical memory", "bytes")
-    gpus: list[dict[str, str]] = unit(
-        "name, memory_bytes, driver of each GPU", default_factory=list
-    )
-    kernel: str = unit("operating system and kernel release")
-    governor: str | None = unit("CPU frequency governor; null: not readable", default=None)
-    virtual: bool = unit("whether a hypervisor is visible", default=False)
-    python: str = unit("Python version")
-    packages: dict[str, str] = unit("versions of the packages that touch the data")
+from heavyweight.records.base import SCHEMA_VERSION, Machine, Record, Software, unit
+from heavyweight.records.columns import NS
 
 
 class ServerIdentity(Record):
@@ -172,7 +55,8 @@ class MachineLoad(Record):
         "resident memory of the server's processes at the end", "bytes"
     )
     client_rss_bytes: int | None = unit(
-        "resident memory of the load generator at the end; null: not recorded", "bytes",
+        "resident memory of the load generator at the end; null: not recorded",
+        "bytes",
         default=None,
     )
 
@@ -267,8 +151,3 @@ class Run(Record):
     contrasts: dict[str, tuple[str, str]] = unit("name: (numerator arm, denominator arm)")
     limits: dict[str, float] = unit("limits of the validity checks, from study.toml")
     labels: dict[str, str] = unit("arm: how it is called on figures")
-
-
-JSON_RECORDS: tuple[type[Record], ...] = (
-    Run, Session, Cell, ServerStart, ServerIdentity, MachineLoad, Machine, Software,
-)  # fmt: skip

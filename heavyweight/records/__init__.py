@@ -1,0 +1,41 @@
+"""What a row is: every field declared once, with type, unit and meaning.
+
+The two halves of the study meet here and where the rows lie (:mod:`heavyweight.store`,
+:mod:`heavyweight.calibrations`) only. Arrow schemas, JSON files and the data dictionary
+(data/README.md) are generated from these declarations.
+
+Times of requests are int64 nanoseconds from the cell's origin on the monotonic clock
+(``time.perf_counter_ns``, CLOCK_MONOTONIC); ``origin_monotonic_ns + sent_ns`` is
+the absolute stamp.
+"""
+
+from heavyweight.records.base import SCHEMA_VERSION, Machine, Record, Software, unit
+from heavyweight.records.columns import (
+    NS,
+    REQUEST_COLUMNS,
+    REQUEST_SCHEMA,
+    SERVER_LOG_COLUMNS,
+    SERVER_LOG_SCHEMA,
+    Column,
+    ErrorClass,
+)
+from heavyweight.records.instrument import Instrument, Setting
+from heavyweight.records.study import (
+    Cell,
+    MachineLoad,
+    Run,
+    ServerIdentity,
+    ServerStart,
+    Session,
+)
+
+__all__ = [
+    "JSON_RECORDS", "NS", "REQUEST_COLUMNS", "REQUEST_SCHEMA", "SCHEMA_VERSION",
+    "SERVER_LOG_COLUMNS", "SERVER_LOG_SCHEMA", "Cell", "Column", "ErrorClass", "Instrument",
+    "Machine", "MachineLoad", "Record", "Run", "ServerIdentity", "ServerStart", "Session",
+    "Setting", "Software", "unit",
+]  # fmt: skip
+
+JSON_RECORDS: tuple[type[Record], ...] = (
+    Run, Session, Cell, ServerStart, ServerIdentity, MachineLoad, Instrument, Machine, Software,
+)  # fmt: skip
