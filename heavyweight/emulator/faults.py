@@ -1,47 +1,53 @@
-"""Faults on order: what servers and networks do to a stream when they fail.
+"""Faults on order: what servers and networks do to an answer when they fail.
 
-A fault of the stream is a function from the writes of a good answer to the writes of a bad one. A
-fault before the stream (a status, a broken connection) is in :data:`STATUS` or :data:`BREAKS`. The
-last group are not faults: odd but lawful ways to write a good stream, which must change nothing.
+A fault of the stream is a function from the writes of a good answer to the writes of a bad one, in
+the format that the writes have (server-sent events or JSON lines). Others hit before the stream (a
+status, a broken connection), in the frame of HTTP, or change how much is told. The lawful ones are
+not faults: odd but right ways to write a good stream, which must change nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from heavyweight.emulator.wire import END_MARK, Act, Write, error_event
+from heavyweight.emulator.wire import END_MARK, Act, Write, compact, error_event
 
 Writes = Sequence[Write]
 
 # name: (status, extra headers)
 STATUS: dict[str, tuple[int, dict[str, str]]] = {
     "status-400": (400, {}),
+    "status-404": (404, {}),
     "status-429": (429, {"Retry-After": "1"}),
     "status-500": (500, {}),
+    "status-502": (502, {}),
     "status-503": (503, {}),
 }
 
-# name: bytes that are written before the connection is reset
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+# name: bytes that are written before the connection is reset; %b: the stream's content type
 BREAKS: dict[str, bytes] = {
     "reset-before-headers": b"",
     "reset-in-headers": b"HTTP/1.1 200 OK\r\nContent-Ty",
-    "reset-after-headers": (
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-    ),
+    "reset-after-headers": _HEAD,
     "garbage-headers": b"\x16\x03\x01 this is not HTTP\r\n\r\n",
-    "garbage-framing": (
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\nZZ\r\nnot a chunk\r\n"
-    ),
+    "garbage-framing": _HEAD + b"ZZ\r\nnot a chunk\r\n",
 }
+
+
+def _events(writes: Writes) -> bool:
+    """Whether these are server-sent events; otherwise JSON lines."""
+    return any(isinstance(w.data, bytes) and w.data.startswith(b"data:") for w in writes)
 
 
 def _first_half(writes: Writes) -> list[Write]:
     return list(writes[: max(1, len(writes) // 2)])
 
 
-def _then(act: Act | bytes) -> Callable[[Writes], list[Write]]:
+def _then(act: Act) -> Callable[[Writes], list[Write]]:
     def fault(writes: Writes) -> list[Write]:
         kept = _first_half(writes)
         return [*kept, Write(kept[-1].step, act)]
@@ -49,73 +55,141 @@ def _then(act: Act | bytes) -> Callable[[Writes], list[Write]]:
     return fault
 
 
-def _error_event(writes: Writes) -> list[Write]:
-    """As vLLM's engine dies: an error event, then the end mark all the same."""
+def _garbage(writes: Writes) -> list[Write]:
     kept = _first_half(writes)
-    step = kept[-1].step
-    return [*kept, Write(step, error_event("EngineCore died")), Write(step, END_MARK)]
+    data = b"\xff\xfe{\x00 not json"
+    return [*kept, Write(kept[-1].step, b"data: %b\n\n" % data if _events(writes) else data)]
 
 
-def _silent(writes: Writes) -> list[Write]:
-    """A stream that ends well and has no text."""
-    return [replace(w, tokens=0) for w in writes if not w.tokens]
+def _error(writes: Writes, kept: list[Write], step: int) -> list[Write]:
+    """As vLLM's engine dies: an error event, then the end mark all the same; Ollama: one line."""
+    if _events(writes):
+        return [*kept, Write(step, error_event("EngineCore died")), Write(step, END_MARK)]
+    return [*kept, Write(step, compact({"error": "llama runner process has died"}) + b"\n")]
+
+
+def _error_event(writes: Writes) -> list[Write]:
+    kept = _first_half(writes)
+    return _error(writes, kept, kept[-1].step)
 
 
 def _cut(writes: Writes) -> list[Write]:
-    return [w for w in writes if w.data != END_MARK]
+    """All the text, and no end mark."""
+    if _events(writes):
+        return [w for w in writes if w.data != END_MARK]
+    return list(writes[:-1])
+
+
+def _data(write: Write) -> bytes:
+    assert isinstance(write.data, bytes)
+    return write.data
+
+
+_ZEROS = re.compile(rb',"usage":\{[^}]*\}')
+_COUNTS = re.compile(rb',"(?:prompt_)?eval_count":\d+')
+_COMPLETION = re.compile(rb'("(?:completion_tokens|eval_count)":)([1-9]\d*)')
 
 
 def _no_usage(writes: Writes) -> list[Write]:
-    return [w for w in writes if not (isinstance(w.data, bytes) and b'"usage"' in w.data)]
+    kept = [w for w in writes if b'"choices":[]' not in _data(w)]
+    return [replace(w, data=_COUNTS.sub(b"", _ZEROS.sub(b"", _data(w)))) for w in kept]
 
 
-def _truncated_json(writes: Writes) -> list[Write]:
-    middle = len(writes) // 2
-    data = writes[middle].data
-    assert isinstance(data, bytes)
-    broken = replace(writes[middle], data=data[:-9] + b"\n\n")
-    return [*writes[:middle], broken, *writes[middle + 1 :]]
+def _claiming(change: Callable[[int], int]) -> Callable[[Writes], list[Write]]:
+    """The server's count of the answer's tokens contradicts what it sent."""
 
-
-def _each(change: Callable[[bytes], list[bytes]]) -> Callable[[Writes], list[Write]]:
     def fault(writes: Writes) -> list[Write]:
-        out = []
-        for write in writes:
-            assert isinstance(write.data, bytes)
-            *before, last = change(write.data)
-            out += [Write(write.step, part) for part in before]
-            out.append(replace(write, data=last))
-        return out
+        return [
+            replace(
+                w, data=_COMPLETION.sub(lambda m: b"%b%d" % (m[1], change(int(m[2]))), _data(w))
+            )
+            for w in writes
+        ]
 
     return fault
 
 
+def _truncated_json(writes: Writes) -> list[Write]:
+    middle = len(writes) // 2
+    data = _data(writes[middle])[:-9]
+    broken = replace(writes[middle], data=data + (b"\n\n" if _events(writes) else b"\n"))
+    return [*writes[:middle], broken, *writes[middle + 1 :]]
+
+
+def _bytewise(writes: Writes) -> list[Write]:
+    """Each byte in a write of its own, so that events and characters are split everywhere."""
+    out = []
+    for write in writes:
+        data = _data(write)
+        out += [Write(write.step, data[i : i + 1]) for i in range(len(data) - 1)]
+        out.append(replace(write, data=data[-1:]))
+    return out
+
+
 def _merged(writes: Writes) -> list[Write]:
     """All events in one write at the time of the last."""
-    data = b"".join(w.data for w in writes if isinstance(w.data, bytes))
+    data = b"".join(map(_data, writes))
     return [Write(writes[-1].step, data, sum(w.tokens for w in writes))]
 
 
-STREAM: dict[str, Callable[[Writes], list[Write]]] = {
+def _each(sse: Callable[[bytes], bytes], line: Callable[[bytes], bytes]) -> Callable[..., Writes]:
+    def manner(writes: Writes) -> list[Write]:
+        change = sse if _events(writes) else line
+        return [replace(write, data=change(_data(write))) for write in writes]
+
+    return manner
+
+
+_LONG = b"x" * 200_000
+
+# Odd but lawful.
+LAWFUL: dict[str, Callable[[Writes], Writes]] = {
+    "bytewise": _bytewise,
+    "merged": _merged,
+    "crlf": _each(lambda d: d.replace(b"\n", b"\r\n"), lambda d: d.replace(b"\n", b"\r\n")),
+    "comments": _each(lambda d: b": keep-alive\n\n" + d, lambda d: b"\n" + d),
+    "long-line": _each(
+        lambda d: b":" + _LONG + b"\n" + d, lambda d: b'{"padding":"%b",' % _LONG + d[1:]
+    ),
+}
+
+STREAM: dict[str, Callable[[Writes], Writes]] = {
     "reset": _then(Act.RESET),
+    "close": _then(Act.CLOSE),
+    "garbage-framing-late": _then(Act.UNFRAMED),
     "stall": _then(Act.STALL),
     "stall-first": lambda writes: [Write(0, Act.STALL)],
     "error-event": _error_event,
-    "empty": _silent,
+    "error-first": lambda writes: _error(writes, [], 0),
+    "empty": lambda writes: [w for w in writes if not w.tokens],
     "no-body": lambda writes: [],
     "cut": _cut,
+    "cut-half": _first_half,
+    "drip": _first_half,
+    "flood": _first_half,
     "no-usage": _no_usage,
+    "usage-zero": _claiming(lambda count: 0),
+    "usage-fewer": _claiming(lambda count: count // 2),
+    "usage-more": _claiming(lambda count: 2 * count),
     "truncated-json": _truncated_json,
-    "garbage": _then(b"data: \xff\xfe{\x00 not json\n\n"),
-    # lawful
-    "bytewise": _each(lambda data: [data[i : i + 1] for i in range(len(data))]),
-    "merged": _merged,
-    "crlf": _each(lambda data: [data.replace(b"\n", b"\r\n")]),
-    "comments": _each(lambda data: [b": keep-alive\n\n" + data]),
-    "long-line": _each(lambda data: [b":" + b"x" * 200_000 + b"\n" + data]),
+    "garbage": _garbage,
+    **LAWFUL,
 }
 
-# Faults that the server itself carries out.
-OTHER = ("wrong-type", "short")
+# Lawful in the frame of HTTP around a stream.
+FRAMES = ("content-length", "close-delimited", "chunk-extension")
 
-NAMES: tuple[str, ...] = (*STATUS, *BREAKS, *STREAM, *OTHER)
+# After the stream's first half, text without end: at the pace of the tokens, or all at once.
+ENDLESS = ("drip", "flood")
+FLOOD_BYTES = 200_000_000  # then the answer ends, without the stream's end mark
+
+# Answers of another length than asked, in good order: name: tokens of those asked.
+LENGTHS: dict[str, Callable[[int], int]] = {
+    "short": lambda tokens: max(1, tokens // 2),
+    "long": lambda tokens: 2 * tokens,
+}
+
+# The server itself does these: a content type that is no stream's; nothing at all is ever said.
+OTHER = ("wrong-type", "stall-headers")
+
+NAMES: tuple[str, ...] = (*STATUS, *BREAKS, *STREAM, *FRAMES, *LENGTHS, *OTHER)

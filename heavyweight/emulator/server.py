@@ -1,250 +1,231 @@
-"""The emulated server: K slots, a FIFO queue, and an absolute schedule for every token."""
+"""The emulated server: routes, requests and their answers."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import struct
+import secrets
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TextIO
-
-from aiohttp import web
+from typing import Any
 
 from heavyweight import __version__
-from heavyweight.emulator import faults
-from heavyweight.emulator.wire import Act, Api, Write, answer
+from heavyweight.emulator import faults, http, plan
+from heavyweight.emulator.clock import Clock
+from heavyweight.emulator.connection import Connection
+from heavyweight.emulator.engine import Engine
+from heavyweight.emulator.log import Log
+from heavyweight.emulator.options import Options
+from heavyweight.emulator.stream import Stream
+
+__all__ = ["FAULT_HEADER", "Emulator", "Options", "serve"]
 
 FAULT_HEADER = "X-Emulate-Fault"
 TEMPLATE_TOKENS = 13  # what a chat template adds to the words of a prompt
 LOADING = "model is loading"
+BUSY = "server busy, please try again.  maximum pending requests exceeded"
+_OUTPUT_TOKENS = 16  # where the request does not say
+_MOST_TOKENS = 1_000_000
+_BAD_GATEWAY = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
-
-@dataclass(frozen=True)
-class Options:
-    """How the server behaves.
-
-    Args:
-        api: whose manner of streaming and whose side routes.
-        slots: requests worked on at once; the others wait in order of arrival.
-        ttft_ms: from a free slot to the first token, in ms.
-        itl_ms: between two tokens, in ms.
-        model: name of the model; others are answered with 404.
-        tokens_per_chunk: tokens in one chunk.
-        start_s: seconds during which everything is answered with 503.
-        fault: one of :data:`heavyweight.emulator.faults.NAMES`.
-        fault_every: the fault hits each n-th request; 1: all.
-        log: file for one JSON line a request, on CLOCK_MONOTONIC.
-    """
-
-    api: Api = "ollama"
-    slots: int = 1
-    ttft_ms: float = 20.0
-    itl_ms: float = 2.0
-    model: str = "emulated"
-    tokens_per_chunk: int = 1
-    start_s: float = 0.0
-    fault: str | None = None
-    fault_every: int = 1
-    log: Path | None = None
-
-
-async def _until(due_ns: int) -> None:
-    """Sleep to an absolute time, so that late wake-ups never add up."""
-    while (left_ns := due_ns - time.perf_counter_ns()) > 0:
-        await asyncio.sleep(left_ns / 1e9)
-
-
-def _reset(transport: asyncio.Transport | None) -> None:
-    """Break the connection with a TCP reset rather than an orderly end."""
-    if transport is None:
-        return
-    sock = transport.get_extra_info("socket")
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+KINDS = {
+    "/v1/chat/completions": "chat",
+    "/v1/completions": "completions",
+    "/api/chat": "ollama-chat",
+    "/api/generate": "ollama-generate",
+}
 
 
 class Emulator:
-    """The web application and its state."""
+    """The server's state.
 
-    def __init__(self, options: Options) -> None:
+    Args:
+        options: how it behaves.
+        loop: the loop of events that it lives in.
+    """
+
+    def __init__(self, options: Options, loop: asyncio.AbstractEventLoop) -> None:
         self.options = options
-        self._slots = asyncio.Semaphore(options.slots)  # FIFO
+        self.clock = Clock(loop)
+        self.engine = Engine(options, self.clock, self._ended)
+        self.connections: set[Connection] = set()
+        self._log = Log(options.log, lambda: self.clock.next_ns) if options.log else None
         self._started_ns = time.perf_counter_ns()
+        self._prefix = secrets.token_hex(8)
+        self._received = 0
         self.in_flight = 0
-        self.running = 0
         self.served = 0
-        self._log: TextIO | None = options.log.open("a", encoding="utf-8") if options.log else None
+        self.tokens = 0
 
-    def app(self) -> web.Application:
-        """The routes of the server that is imitated."""
-        app = web.Application(middlewares=[self._while_loading])
-        app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_get("/v1/models", self._models)
-        app.router.add_get("/emulator/state", self._state)
-        if self.options.api == "ollama":
-            app.router.add_get("/api/version", self._version)
-            app.router.add_get("/api/tags", self._tags)
+    def handle(self, connection: Connection, request: http.Request, read_ns: int) -> None:
+        """Answer a request, now or in the course of time."""
+        if read_ns - self._started_ns < self.options.start_s * 1e9:
+            connection.answer(self._error(request.path, 503, LOADING))
+        elif request.path not in KINDS:
+            connection.answer(self._side(request))
+        elif request.method != "POST":
+            connection.answer(http.short_json(405, {"error": "method not allowed"}))
         else:
-            app.router.add_get("/version", self._version)
-            app.router.add_get("/health", self._health)
-            app.router.add_get("/metrics", self._metrics)
-        app.on_cleanup.append(self._close)
-        return app
+            self._generate(connection, request, read_ns)
 
-    async def _close(self, _app: web.Application) -> None:
-        if self._log:
-            self._log.close()
-
-    @web.middleware
-    async def _while_loading(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        if time.perf_counter_ns() - self._started_ns < self.options.start_s * 1e9:
-            return web.json_response({"error": {"message": LOADING}}, status=503)
-        return await handler(request)
-
-    async def _version(self, _request: web.Request) -> web.Response:
-        return web.json_response({"version": __version__})
-
-    async def _health(self, _request: web.Request) -> web.Response:
-        return web.Response()
-
-    async def _tags(self, _request: web.Request) -> web.Response:
+    def _side(self, request: http.Request) -> bytes:
+        """The routes that generate nothing."""
         name = self.options.model
-        return web.json_response({"models": [{"name": name, "model": name}]})
+        answers: dict[str, Any] = {
+            "/v1/models": {
+                "object": "list",
+                "data": [{"id": name, "object": "model", "owned_by": "emulator"}],
+            },
+            "/emulator/state": self._state(),
+            "/api/version": {"version": __version__},
+            "/version": {"version": __version__},
+            "/api/tags": {"models": [{"name": name, "model": name}]},
+        }
+        if request.path in answers:
+            return http.short_json(200, answers[request.path])
+        if request.path == "/health":
+            return http.short(200, b"")
+        if request.path == "/metrics":
+            return http.short(200, self._metrics().encode(), "text/plain; version=0.0.4")
+        return http.short_json(404, {"error": {"message": "no such route"}})
 
-    async def _models(self, _request: web.Request) -> web.Response:
-        entry = {"id": self.options.model, "object": "model", "owned_by": "emulator"}
-        return web.json_response({"object": "list", "data": [entry]})
+    def _state(self) -> dict[str, int]:
+        engine = self.engine
+        return {
+            "in_flight": self.in_flight,
+            "running": engine.running,
+            "waiting": engine.waiting,
+            "served": self.served,
+            "tokens": self.tokens,
+            "late_max_ns": self.clock.late_ns,
+        }
 
-    async def _state(self, _request: web.Request) -> web.Response:
-        state = {"in_flight": self.in_flight, "running": self.running, "served": self.served}
-        return web.json_response(state)
-
-    async def _metrics(self, _request: web.Request) -> web.Response:
+    def _metrics(self) -> str:
         label = f'{{engine="0",model_name="{self.options.model}"}}'
-        waiting = self.in_flight - self.running
-        return web.Response(
-            text=f"vllm:num_requests_running{label} {float(self.running)}\n"
-            f"vllm:num_requests_waiting{label} {float(waiting)}\n"
-        )
+        known = {
+            "num_requests_running": self.engine.running,
+            "num_requests_waiting": self.engine.waiting,
+            "generation_tokens_total": self.tokens,
+        }
+        return "".join(f"vllm:{name}{label} {float(value)}\n" for name, value in known.items())
 
-    def _fault(self, request: web.Request) -> str | None:
-        """The fault of this request: ordered by its header, or by the options."""
-        if name := request.headers.get(FAULT_HEADER):
-            return name
-        options = self.options
-        due = options.fault and (self.served + self.in_flight) % options.fault_every == 0
-        return options.fault if due else None
+    def _error(self, path: str, status: int, message: str, **headers: str) -> bytes:
+        """An answer that says why there is none: a bare text on Ollama's own routes."""
+        if status == 502:
+            return http.short(status, _BAD_GATEWAY, "text/html")
+        error: Any = message
+        if not path.startswith("/api/"):
+            kind = "api_error" if status >= 500 else "invalid_request_error"
+            error = {"message": message, "type": kind, "param": None, "code": status}
+        return http.short_json(status, {"error": error}, headers)
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        read_ns = time.perf_counter_ns()
+    def _generate(self, connection: Connection, request: http.Request, read_ns: int) -> None:
+        """Answer a request for text, as its fault has it."""
+        self._received += 1
         self.in_flight += 1
-        try:
-            fault = self._fault(request)
-            body = await request.json()
-            if body.get("model") != self.options.model:
-                return web.json_response({"error": {"message": "no such model"}}, status=404)
-            if fault in faults.STATUS:
-                status, headers = faults.STATUS[fault]
-                return web.json_response(
-                    {"error": {"message": fault}}, status=status, headers=headers
-                )
-            if fault in faults.BREAKS:
-                return await self._break(request, faults.BREAKS[fault])
-            return await self._stream(request, body, fault, read_ns)
-        finally:
-            self.in_flight -= 1
-            self.served += 1
+        options = self.options
+        fault = request.headers.get(FAULT_HEADER.lower())
+        if fault is None and self._received % options.fault_every == 0:
+            fault = options.fault
+        request_id = request.headers.get("x-request-id")
+        stream = Stream(self.engine, connection, read_ns, request_id)
+        refused = self._refuse(request.path, fault)
+        if refused is None:
+            try:
+                ask = self._ask(request, fault)
+            except (ValueError, TypeError, AttributeError) as error:
+                refused = 400, f"not a request: {error}", {}
+            else:
+                if ask.model != options.model:
+                    refused = 404, f"model '{ask.model}' not found", {}
+        if refused is not None:
+            status, message, headers = refused
+            stream.status = status
+            stream.end()
+            connection.answer(self._error(request.path, status, message, **headers))
+        elif fault in faults.BREAKS:
+            data = faults.BREAKS[fault]
+            stream.end()
+            connection.write(data.replace(b"%b", ask.content_type))
+            connection.reset(later=bool(data))
+        else:
+            connection.stream = stream
+            if fault != "stall-headers":
+                value = plan.value_of(ask, self._received, self._prefix)
+                stream.set_plan(plan.plan_of(ask, value), value)
+                self.engine.submit(stream, request.body)
 
-    async def _break(self, request: web.Request, data: bytes) -> web.StreamResponse:
-        """Write raw bytes past the web framework, then reset the connection."""
-        if request.transport and data:
-            request.transport.write(data)
-            await asyncio.sleep(0.01)  # so that the bytes arrive before the reset
-        _reset(request.transport)
-        return web.Response()
+    def _refuse(self, path: str, fault: str | None) -> tuple[int, str, dict[str, str]] | None:
+        """The status, reason and headers of a request that is refused before it is looked at."""
+        if fault is not None and fault not in faults.NAMES:
+            return 400, f"no such fault: {fault}", {}
+        if fault in faults.STATUS:
+            status, headers = faults.STATUS[fault]
+            return status, LOADING if status == 503 else fault, headers
+        if self.engine.full:
+            return 503, BUSY, {}
+        return None
 
-    def _writes(self, body: dict[str, Any], fault: str | None) -> list[Write]:
-        words = sum(len(str(message["content"]).split()) for message in body["messages"])
-        tokens = int(body.get("max_completion_tokens") or body.get("max_tokens") or 16)
-        writes = answer(
-            self.options.api,
-            self.options.model,
-            number=self.served + self.in_flight,
-            prompt_tokens=words + TEMPLATE_TOKENS,
-            output_tokens=max(1, tokens // 2) if fault == "short" else tokens,
+    def _ask(self, request: http.Request, fault: str | None) -> plan.Ask:
+        """What the request asks for.
+
+        Raises:
+            ValueError, TypeError, AttributeError: it is not a request of this route.
+        """
+        body = json.loads(request.body)
+        kind = KINDS[request.path]
+        is_native = kind.startswith("ollama")
+        if is_native:
+            asked = (body.get("options") or {}).get("num_predict")
+        else:
+            asked = body.get("max_completion_tokens") or body.get("max_tokens")
+        tokens = int(asked or _OUTPUT_TOKENS)
+        tokens = min(tokens, _MOST_TOKENS) if tokens > 0 else _OUTPUT_TOKENS
+        if fault in faults.LENGTHS:
+            tokens = faults.LENGTHS[fault](tokens)
+        return plan.Ask(
+            api=self.options.api,
+            kind=kind,
+            model=str(body.get("model")),
+            prompt_tokens=self._prompt_tokens(kind, body),
+            output_tokens=tokens,
             tokens_per_chunk=self.options.tokens_per_chunk,
             with_usage=bool((body.get("stream_options") or {}).get("include_usage")),
+            stream=bool(body.get("stream", is_native)),
+            fault=fault,
+            digits=len(str(self._received)),
+            chunked=request.chunked,
         )
-        return faults.STREAM[fault](writes) if fault in faults.STREAM else writes
 
-    async def _stream(
-        self, request: web.Request, body: dict[str, Any], fault: str | None, read_ns: int
-    ) -> web.StreamResponse:
-        """Wait for a slot, then write each part when it is due."""
-        writes = self._writes(body, fault)
-        stamps: list[int] = []
-        admitted_ns = None
-        kind = "application/json" if fault == "wrong-type" else "text/event-stream"
-        response = web.StreamResponse(headers={"Content-Type": kind})
-        try:
-            async with self._slots:
-                self.running += 1
-                try:
-                    admitted_ns = time.perf_counter_ns()
-                    first_ns = admitted_ns + int(self.options.ttft_ms * 1e6)
-                    for write in writes:
-                        await _until(first_ns + int(write.step * self.options.itl_ms * 1e6))
-                        if not response.prepared:
-                            await response.prepare(request)
-                        stamps.append(time.perf_counter_ns())
-                        if not await self._write(request, response, write.data):
-                            return response
-                finally:
-                    self.running -= 1
-            if not response.prepared:
-                await response.prepare(request)
-            await response.write_eof()
-        finally:
-            self._record(request, read_ns, admitted_ns, stamps, writes)
-        return response
+    def _prompt_tokens(self, kind: str, body: dict[str, Any]) -> int:
+        """One a word, and what a template adds; vLLM's /v1/completions has none."""
+        if kind in ("chat", "ollama-chat"):
+            words = sum(len(str(message["content"]).split()) for message in body["messages"])
+            return words + TEMPLATE_TOKENS
+        prompt = body.get("prompt")
+        if isinstance(prompt, list):
+            words = sum(len(str(part).split()) for part in prompt)
+        else:
+            words = len(str(prompt).split())
+        bare = kind == "completions" and self.options.api == "vllm"
+        return words + (0 if bare else TEMPLATE_TOKENS)
 
-    async def _write(
-        self, request: web.Request, response: web.StreamResponse, data: bytes | Act
-    ) -> bool:
-        """Carry out one write; False: the stream is over."""
-        if data is Act.RESET:
-            _reset(request.transport)
-            return False
-        if data is Act.STALL:
-            await asyncio.Event().wait()  # until the client goes away
-        assert isinstance(data, bytes)
-        await response.write(data)
-        return True
+    def _ended(self, stream: Stream) -> None:
+        """Count a stream that is over, in whatever way, and log it."""
+        self.in_flight -= 1
+        self.served += 1
+        self.tokens += sum(stream.tokens)
+        if self._log:
+            self._log.add(stream.line())
 
-    def _record(
-        self,
-        request: web.Request,
-        read_ns: int,
-        admitted_ns: int | None,
-        stamps: list[int],
-        writes: list[Write],
-    ) -> None:
-        """One line of the log: when the request was read and each part was written."""
-        if self._log is None:
-            return
-        line = {
-            "request_id": request.headers.get("X-Request-Id"),
-            "read_ns": read_ns,
-            "admitted_ns": admitted_ns,
-            "write_ns": stamps,
-            "write_tokens": [write.tokens for write in writes[: len(stamps)]],
-            "ended_ns": time.perf_counter_ns(),
-        }
-        self._log.write(json.dumps(line) + "\n")
-        self._log.flush()
+    def close(self) -> None:
+        """Leave the clients alone, and complete the log."""
+        for connection in list(self.connections):
+            if connection.stream:
+                connection.stream.end()
+            connection.reset()
+        self.clock.close()
+        if self._log:
+            self._log.close()
 
 
 async def serve(options: Options, host: str, port: int, ready: asyncio.Future[int]) -> None:
@@ -256,14 +237,16 @@ async def serve(options: Options, host: str, port: int, ready: asyncio.Future[in
         port: 0 takes a free one.
         ready: receives the port.
     """
-    runner = web.AppRunner(
-        Emulator(options).app(), access_log=None, handler_cancellation=True, shutdown_timeout=0.1
-    )
-    await runner.setup()
+    loop = asyncio.get_running_loop()
+    emulator = Emulator(options, loop)
     try:
-        site = web.TCPSite(runner, host, port, backlog=1024)
-        await site.start()
-        ready.set_result(runner.addresses[0][1])
-        await asyncio.Event().wait()
+        server = await loop.create_server(
+            lambda: Connection(emulator), host, port, backlog=4096, reuse_address=True
+        )
+        try:
+            ready.set_result(server.sockets[0].getsockname()[1])
+            await asyncio.Event().wait()
+        finally:
+            server.close()
     finally:
-        await runner.cleanup()
+        emulator.close()

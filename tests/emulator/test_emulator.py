@@ -186,7 +186,7 @@ def test_every_fault_of_the_stream_changes_it() -> None:
 
 def test_the_command_line_has_the_options_of_the_server() -> None:
     options = vars(parse([]))
-    assert {options.pop("host"), options.pop("port")} == {"127.0.0.1", 0}
+    assert [options.pop(name) for name in ("host", "port", "cores")] == ["127.0.0.1", 0, None]
     assert Options(**options) == Options()
     with pytest.raises(SystemExit) as stop:
         parse(["--slots", "0"])
