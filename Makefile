@@ -6,7 +6,7 @@ READY := .venv/.ready
 HEAVYWEIGHT := $(BIN)/heavyweight
 
 .DEFAULT_GOAL := help
-.PHONY: help study test check lab lock clean
+.PHONY: help study test check bench lab lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -37,6 +37,9 @@ test: $(READY) ## unit tests, notebooks, pages
 
 check: $(READY) ## formatting, lint, types, import contracts
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: $(READY) ## the load generator beside others, on the same emulated server
+	@$(BIN)/python -m benchmarks
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --ip 127.0.0.1 $$([ "$$(id -u)" = 0 ] && echo --allow-root) \

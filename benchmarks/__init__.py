@@ -1,0 +1,1 @@
+"""This project's load generator beside what a user would pick instead, on the same known server."""
