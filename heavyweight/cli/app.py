@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from heavyweight import __version__
-from heavyweight.cli import models, servers, study
+from heavyweight.cli import load, models, servers, study
 from heavyweight.cli.output import AsJson, console, emit, progress, say, table
 
 app = typer.Typer(
@@ -23,6 +23,11 @@ app = typer.Typer(
 app.add_typer(servers.app, name="servers")
 app.add_typer(models.app, name="models")
 app.add_typer(study.app, name="study")
+app.command(
+    epilog="Examples: heavyweight load http://127.0.0.1:8000 --users 8 | heavyweight load "
+    "http://127.0.0.1:11434 --api ollama-chat --rate 2 --seconds 60 | heavyweight load "
+    'http://127.0.0.1:8000 --users 1:64 --search "ttft_p99_ms<=500"',
+)(load.load)
 
 
 def _version(asked: bool) -> None:

@@ -222,6 +222,9 @@ def session_of(target: Target, load: Load, name: str, planned: list[int]) -> Ses
                 affinity_seen=[],
                 port=urlsplit(target.base_url).port or 443,
                 pgid=target.pgid,
+                ready_ms=None,
+                first_token_ms=None,
+                first_request_ttft_ms=None,
             )
         ],
         users_planned=planned,
