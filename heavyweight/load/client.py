@@ -163,7 +163,7 @@ class Client:
         elif now_ns - exchange.stamps[-1] > limits.gap_s * 1e9:
             return ErrorClass.TIMEOUT_GAP, f"nothing came for {limits.gap_s:g} s"
         if exchange.received_bytes > BODY_LIMIT:
-            return ErrorClass.CLIENT, f"an answer of more than {BODY_LIMIT} bytes is not kept"
+            return ErrorClass.TOO_LONG, f"an answer of more than {BODY_LIMIT} bytes"
         return None
 
     def abandon(self) -> None:

@@ -111,14 +111,14 @@ class Exchange:
         """Keep a read of a framed body.
 
         Returns:
-            Whether the body is complete, or is no framing at all.
+            Whether the body is complete, is no framing at all, or is too long to be kept.
         """
         self.stamps.append(self.read_ns)
         self.raw += data
         self.totals.append(len(self.raw))
         self.events += data.count(self.api.mark)
         if not self.raw.endswith(BLANK):
-            return False
+            return len(self.raw) > BODY_LIMIT
         assert self._frames is not None
         return self._frames.walk(self.raw) or bool(self._frames.problem)
 
@@ -141,6 +141,9 @@ class Exchange:
             # The reader refuses to give what it holds once its connection broke, so the pieces
             # are taken from its buffer.
             self._plain = b"".join(getattr(self.reader, "_buffer", ()))  # none: no body by status
+        if error is ErrorClass.TOO_LONG:  # nothing of it is kept
+            self.raw, self._plain = bytearray(), b""
+            self._frames = None
         self.done_ns = self.read_ns if error is None else time.perf_counter_ns()
         self.error, self.detail = error, detail
         self.reader = None
@@ -151,6 +154,8 @@ class Exchange:
         self, frames: Frames, error: ErrorClass | None, detail: str
     ) -> tuple[ErrorClass | None, str]:
         """What the framing says of the end of the answer."""
+        if len(self.raw) > BODY_LIMIT:
+            return ErrorClass.TOO_LONG, f"an answer of more than {BODY_LIMIT} bytes"
         if frames.walk(self.raw):  # whole, whatever the connection did then
             self.read_ns = self.stamps[bisect_left(self.totals, frames.end)]
             return None, ""

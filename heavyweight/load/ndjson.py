@@ -23,14 +23,14 @@ _COUNTED = re.compile(rb'"eval_count"\s*:\s*[1-9]')
 def lines(body: bytes) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, each with the offset behind it.
 
-    The line end behind the last object may be missing; an object that was cut is no line.
+    The line end behind the last one may be missing; an object that was cut is no line.
     """
     start = len(_BOM) if body.startswith(_BOM) else 0
     while start < len(body):
         line_end = body.find(b"\n", start)
         end = len(body) if line_end < 0 else line_end + 1
         line = body[start:end].strip()
-        if line and (line_end >= 0 or _is_whole(line)):
+        if line and (line_end >= 0 or not line.startswith(b"{") or _is_whole(line)):
             yield end, line
         start = end
 

@@ -40,6 +40,7 @@ class ErrorClass(StrEnum):
     NOT_A_STREAM = "not_a_stream"  # 200 with another content type
     ERROR_EVENT = "error_event"  # an error event inside a 200 stream
     EMPTY = "empty"  # a stream that ended well and carried no text
+    TOO_LONG = "too_long"  # more bytes than any answer of a language model; not read further
     CUT = "cut"  # a stream that ended without its end mark
     MALFORMED = "malformed"  # an event that is not the JSON that was promised
     NO_USAGE = "no_usage"  # the server did not count its tokens

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from heavyweight.load import connection
 from heavyweight.load.rows import parsed, row, succeeded
 from heavyweight.load.stream import Stream
 from heavyweight.records import REQUEST_SCHEMA
@@ -157,6 +158,25 @@ def test_what_comes_behind_the_end_is_not_the_answers(framing: str, behind: byte
     cuts = [cut(answer + behind, [place]) for place in range(len(answer) - 5, len(answer) + 5)]
     for exchange in receive_each("ollama-chat", cuts):
         assert timeless(as_row(exchange)) == expected
+
+
+@pytest.mark.parametrize("framing", ["chunked", "closing"])
+def test_an_answer_without_end_is_given_up_and_not_kept(
+    framing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "BODY_LIMIT", 10_000)
+    event = events("chat")[1]
+    flood = b"%x\r\n%s\r\n" % (len(event), event) if framing == "chunked" else event
+    start = chunked("chat", [])[:-5] if framing == "chunked" else closing("chat", b"")
+    exchange = receive("chat", [start, *[flood] * 200], close=False)
+    if framing == "closing":  # aiohttp keeps it, within bounds; the client looks at the length
+        assert exchange.received_bytes > connection.BODY_LIMIT
+        exchange.finish(E.TOO_LONG, "told by the client")
+    made = as_row(exchange)
+    assert made["error"] == E.TOO_LONG
+    assert made["chunk_ns"] == []
+    assert exchange.body == b""
+    assert not succeeded(exchange)
 
 
 @fuzz

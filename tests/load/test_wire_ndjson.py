@@ -66,6 +66,7 @@ def test_a_stream_cut_anywhere_is_never_a_success(api: str) -> None:
         (GOOD.replace(b'"done":false', b'"done":"no"', 1), E.MALFORMED),
         (GOOD.replace(b'"done":false', b'"d":false', 1), E.MALFORMED),
         (b"data: " + GOOD, E.MALFORMED),
+        (line(TEXT) + b"\xff\xfe not JSON", E.MALFORMED),
         (GOOD + line(TEXT), E.MALFORMED),
         (GOOD + line(LAST), E.MALFORMED),
         (line(LAST), E.EMPTY),
