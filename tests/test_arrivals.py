@@ -91,7 +91,7 @@ def test_long_gaps_are_not_cut() -> None:
     assert low < found.max() < high
 
 
-# Above 2 many gaps are shorter than a nanosecond, and rounding shows in the test of the distribution.
+# Above 2 so many gaps are shorter than a nanosecond that their rounding fails the test.
 @pytest.mark.parametrize("cv", [0.5, 1.5, 2.0])
 def test_gamma_arrivals_vary_as_asked(cv: float) -> None:
     found = gaps(made(process="gamma", cv=cv, requests=50_000))

@@ -31,6 +31,19 @@ def test_a_cell_is_read_as_it_was_written(run: store.RunFolder, tmp_path: Path) 
     assert not list(tmp_path.glob(".*"))
 
 
+def test_open_loops_are_named_by_their_rate(run: store.RunFolder, tmp_path: Path) -> None:
+    first = run.sessions()[0].cells()[0]
+    for rate, name in ((12.5, "r0012.5"), (0.25, "r0000.2"), (1200.0, "r1200.0")):
+        changes = {"loop": "open", "users": 0, "arrivals": "poisson", "rate_per_s": rate}
+        cell = first.cell.model_copy(update=changes)
+        path = store.write_cell(tmp_path, cell, first.requests())
+        assert path.name == f"{name}-{cell.cell_id[:12]}.parquet"
+    store.write_cell(tmp_path, first.cell, first.requests())
+    (tmp_path / "n0008-abc.server.parquet").touch()  # a log beside a cell is no cell
+    found = store.SessionFolder(tmp_path).cells()
+    assert [file.cell.rate_per_s for file in found] == [None, 0.25, 12.5, 1200.0]
+
+
 def test_units_and_meanings_are_in_the_schema() -> None:
     for column in REQUEST_COLUMNS:
         metadata = REQUEST_SCHEMA.field(column.name).metadata

@@ -23,11 +23,23 @@ def test_a_load_is_the_sequence_of_its_prompts() -> None:
     assert list(islice(prompts(1, 2, 8, 64), 5)) == [prompt(1, 2, 8, i, 64) for i in range(5)]
 
 
+def test_the_parts_of_a_load_share_its_prompts_out() -> None:
+    whole = list(islice(prompts(1, 2, 8, 64), 12))
+    for part in range(3):
+        assert list(islice(prompts(1, 2, 8, 64, part, 3), 4)) == whole[part::3]
+
+
 def test_no_prompt_occurs_twice_in_a_session() -> None:
     texts, starts, ids = set(), set(), set()
     count = 0
     for users in (0, 1, 4, 8, 50):
         for one in islice(prompts(20260519, 1, users, 64), 400):
+            count += 1
+            texts.add((one.messages[0]["content"], one.messages[1]["content"]))
+            starts.add(one.messages[0]["content"].partition(":")[0])
+            ids.add(one.prompt_id)
+    for key in (7, 8, 2**32 - 1):  # schedules of open loops
+        for one in (prompt(20260519, 1, 0, index, 64, key) for index in range(400)):
             count += 1
             texts.add((one.messages[0]["content"], one.messages[1]["content"]))
             starts.add(one.messages[0]["content"].partition(":")[0])

@@ -63,7 +63,9 @@ class ClosedLoop(Loop):
 
     def _prepared(self) -> Iterator[Exchange]:
         spec = self.spec
-        for prompt in prompts(spec.seed, spec.block, spec.users, spec.prompt_tokens):
+        for prompt in prompts(
+            spec.seed, spec.block, spec.users, spec.prompt_tokens, spec.part, spec.parts
+        ):
             yield self.client.prepare(prompt, spec.output_tokens)
 
     async def _load(self) -> None:

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from heavyweight import store
-from heavyweight.errors import StoreError
-from heavyweight.load import LoadSpec, Timeouts, loop
+from heavyweight.errors import BadInput, StoreError
+from heavyweight.load import LoadSpec, Timeouts, limits, loop
 from heavyweight.load.process import measure_cell
 from heavyweight.records import Cell, ErrorClass
 from tests.load.conftest import inside
@@ -124,3 +124,34 @@ def test_a_broken_client_is_no_quiet_success(
     monkeypatch.setattr(loop, "succeeded", broken)
     with pytest.raises(ExceptionGroup, match="unhandled"):
         measured({})
+
+
+def test_the_parts_split_the_users_and_the_prompts(measured: Measure, tmp_path: Path) -> None:
+    users, prompts, counts = [], set(), 0
+    for part in range(2):
+        out = tmp_path / str(part)
+        out.mkdir()
+        fields = {"users": 5, "part": part, "parts": 2, "out_dir": out, "min_requests": 40}
+        cell, rows = measured(fields, slots=8)
+        assert (cell.users, cell.parts) == (5, 2)
+        assert len(inside(cell, rows)) >= 20
+        users.append(set(rows.user))
+        prompts |= {(name, int(name[-6:]) % 2 == part) for name in rows.prompt_id}
+        counts += len(rows)
+    assert users == [{0, 2, 4}, {1, 3}]
+    assert len(prompts) == counts
+    assert all(own for _, own in prompts)
+
+
+def test_answers_that_fill_the_memory_end_the_cell_in_order(measured: Measure) -> None:
+    bound = limits.needed_bytes(12 + 3, 6)
+    cell, rows = measured({"min_seconds": 60, "memory_bytes": bound})
+    assert cell.ended == "memory"
+    assert rows.error.isna().all()
+    assert len(rows) >= 15
+    assert len(inside(cell, rows)) > 0
+
+
+def test_a_cell_that_cannot_fit_is_refused_before_it_begins(measured: Measure) -> None:
+    with pytest.raises(BadInput, match="15 requests of 6 tokens"):
+        measured({"memory_bytes": limits.needed_bytes(15, 6) - 1})

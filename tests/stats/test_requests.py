@@ -56,6 +56,18 @@ def test_the_window_takes_its_end_and_not_its_start(cell):
     assert r.requests_per_s == pytest.approx(20)
 
 
+def test_the_window_of_an_open_loop_takes_what_was_due_in_it(cell):
+    # The slow ones end after it: left out, they would make the server look faster than it was.
+    due_and_done = [(99, 150), (100, 101), (150, 900), (200, 950), (201, 202)]
+    rows = [row(due + 1, [done - 1], done) for due, done in due_and_done]
+    r = read(cell, rows, loop="open")
+    assert r.due_ns[r.in_window].tolist() == [100 * MS, 150 * MS, 200 * MS]
+    assert r.latencies_ms("e2e").tolist() == [1, 750, 750]
+    assert r.requests_per_s == pytest.approx(20), "throughput counts what ended in the window"
+    lost = read(cell, [*rows[:2], fail(rows[2] | {"sent_ns": None}, "abandoned")], loop="open")
+    assert lost.latencies_ms("e2e").tolist() == [1, math.inf]
+
+
 def test_tokens_count_by_their_own_arrival(cell):
     r = read(cell, [row(50, [90, 100, 110], 120), row(150, [190, 200, 210, 220], 230)])
     assert r.tokens_in_window == 3
