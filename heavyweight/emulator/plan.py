@@ -241,6 +241,7 @@ def _framed(
 
 def _repeat(ask: Ask, writes: Sequence[Write]) -> Write:
     """The chunk with text that comes again and again, or for a flood as many as fill a block."""
-    chunk = next(w for w in reversed(writes) if w.tokens and isinstance(w.data, bytes))
-    times = 1 if ask.fault == "drip" else max(1, FLOOD_BLOCK // len(chunk.data))
-    return Write(chunk.step, chunk.data * times, chunk.tokens * times)
+    texts = ((w.data, w.tokens) for w in writes if w.tokens and isinstance(w.data, bytes))
+    data, tokens = next(texts)
+    times = 1 if ask.fault == "drip" else max(1, FLOOD_BLOCK // len(data))
+    return Write(0, data * times, tokens * times)

@@ -117,13 +117,16 @@ class Stream:
             brought = tokens[index]
             index += 1
             if burst:
-                start = index - 1
-                length = len(part)
-                while index < size and length < _BURST_BYTES and isinstance(data[index], bytes):
-                    length += len(data[index])
+                parts, length = [part], len(part)
+                while index < size and length < _BURST_BYTES:
+                    following = data[index]
+                    if isinstance(following, Act):
+                        break
+                    parts.append(following)
+                    length += len(following)
                     brought += tokens[index]
                     index += 1
-                part = b"".join(data[start:index])
+                part = b"".join(parts)
             if mark:
                 part = part.replace(mark, self.value)
                 if index > plan.late:
