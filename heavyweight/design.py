@@ -90,6 +90,15 @@ class Same(_Table):
     prompt_tokens: int = Field(gt=0)
 
 
+class Calibration(_Table):
+    """How the client's own error is measured: the timing of the emulated server, and how long."""
+
+    ttft_ms: float = Field(default=50, gt=0)
+    itl_ms: float = Field(default=10, gt=0)
+    output_tokens: int = Field(default=16, ge=2)
+    seconds: float = Field(default=10, gt=0, description="length of each load's window")
+
+
 class Profile(_Table):
     """Which arms and loads are measured, how often and for how long."""
 
@@ -105,6 +114,7 @@ class Profile(_Table):
     min_requests: int = Field(ge=1)
     min_waves: int = Field(ge=1)
     cap_seconds: float = Field(gt=0)
+    instrument_seconds: float | None = Field(default=None, gt=0)
     needs_gpu: bool = False
     session_minutes: dict[str, float] = {}
 
@@ -124,6 +134,7 @@ class Study(_Table):
     seed: int = Field(ge=0)
     same: Same
     limits: dict[str, float]
+    instrument: Calibration = Calibration()
     models: dict[str, Model]
     arms: dict[str, Arm]
     profiles: dict[str, Profile]
@@ -157,6 +168,11 @@ class Study(_Table):
     def arm(self, name: str) -> Arm:
         """The arm of that name; BadInput with the known names where there is none."""
         return _pick("arm", name, self.arms)
+
+    def calibration(self, profile: Profile) -> Calibration:
+        """How the client is calibrated for a profile, which may say how long."""
+        seconds = profile.instrument_seconds or self.instrument.seconds
+        return self.instrument.model_copy(update={"seconds": seconds})
 
     def model(self, name: str) -> Model:
         """The model of that name; BadInput with the known names where there is none."""
@@ -224,6 +240,24 @@ class PlannedSession:
     def name(self) -> str:
         """The session's folder."""
         return session_name(self.block, self.arm)
+
+    @property
+    def cells(self) -> int:
+        """How many loads are measured."""
+        return len(self.users)
+
+
+@dataclass(frozen=True)
+class PlannedCalibration:
+    """The client's own error at a study's loads: once for each run, before its first session."""
+
+    users: tuple[int, ...]
+    cells: int  # loads in all settings
+    name: str = "instrument"
+    arm: str = "instrument"
+
+
+Step = PlannedCalibration | PlannedSession
 
 
 def session_name(block: int, arm: str) -> str:

@@ -23,6 +23,7 @@ def plan_sha256(study: Study, profile: Profile, arms: list[Arm], extra: dict[str
         "seed": study.seed,
         "same": study.same.model_dump(),
         "limits": study.limits,
+        "instrument": study.calibration(profile).model_dump(),
         "profile": profile.model_dump(exclude={"about", "session_minutes"}),
         "model": study.model(str(extra.get("model") or profile.model)).model_dump(),
         "arms": [arm.model_dump(exclude={"label"}) for arm in arms],
@@ -52,3 +53,8 @@ def cell_id(arm: Arm, artefact_sha256: str | None, versions: dict[str, str], **l
         "schema": SCHEMA_VERSION,
     }
     return _sha256(defines)
+
+
+def calibration_id(**defines: Any) -> str:
+    """Hash of all that defines one load of a calibration: setting, timing, load, seed."""
+    return _sha256(defines | {"schema": SCHEMA_VERSION})

@@ -26,42 +26,14 @@ def _from_text(value: Any) -> Any:
 
 
 Users = Annotated[int, Field(ge=1, strict=True)]
+Rate = Annotated[float, Field(gt=0)]
+RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
 
 
-class Parameters(BaseModel):
-    """What one session measures; empty values are taken from the profile.
-
-    Attributes:
-        arm: an arm of study.toml.
-        profile: a profile of study.toml: model, loads, token counts, window.
-        run: name of the run's folder below ``runs``.
-        block: which repetition; the session's folder is named by block and arm.
-        order: the session's place in its block.
-        users: loads in the order in which they run; empty: the profile's, in random order.
-        model: a model of study.toml; empty: the profile's.
-        port: port for the server; empty: any free one.
-        base_url: for the arm ``openai``: where the server to be measured listens.
-        served_model: for the arm ``openai``: name of the model there; empty: its only one.
-        extra_body: for the arm ``openai``: more fields for each request's body.
-        allow_remote: let the load go to another host than this one.
-        runs: folder of the runs, from the study's root.
-    """
+class NotebookParameters(BaseModel):
+    """What a notebook's parameters cell may hold."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-    arm: str = Field(strict=True)
-    profile: str = Field(default="quick", strict=True)
-    run: str = Field(default="by-hand", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
-    block: int = Field(default=1, ge=1, le=99, strict=True)
-    order: int = Field(default=1, ge=1, strict=True)
-    users: Annotated[list[Users] | None, BeforeValidator(_from_text)] = None
-    model: str | None = None
-    port: int | None = Field(default=None, ge=1, le=65535)
-    base_url: str | None = None
-    served_model: str | None = None
-    extra_body: Annotated[dict[str, Any] | None, BeforeValidator(_from_text)] = None
-    allow_remote: bool = False
-    runs: str = "data/runs"
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Self:
@@ -99,6 +71,40 @@ class Parameters(BaseModel):
         }
         return cls.checked(values)
 
+
+class Parameters(NotebookParameters):
+    """What one session measures; empty values are taken from the profile.
+
+    Attributes:
+        arm: an arm of study.toml.
+        profile: a profile of study.toml: model, loads, token counts, window.
+        run: name of the run's folder below ``runs``.
+        block: which repetition; the session's folder is named by block and arm.
+        order: the session's place in its block.
+        users: loads in the order in which they run; empty: the profile's, in random order.
+        model: a model of study.toml; empty: the profile's.
+        port: port for the server; empty: any free one.
+        base_url: for the arm ``openai``: where the server to be measured listens.
+        served_model: for the arm ``openai``: name of the model there; empty: its only one.
+        extra_body: for the arm ``openai``: more fields for each request's body.
+        allow_remote: let the load go to another host than this one.
+        runs: folder of the runs, from the study's root.
+    """
+
+    arm: str = Field(strict=True)
+    profile: str = Field(default="quick", strict=True)
+    run: RunName = "by-hand"
+    block: int = Field(default=1, ge=1, le=99, strict=True)
+    order: int = Field(default=1, ge=1, strict=True)
+    users: Annotated[list[Users] | None, BeforeValidator(_from_text)] = None
+    model: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    base_url: str | None = None
+    served_model: str | None = None
+    extra_body: Annotated[dict[str, Any] | None, BeforeValidator(_from_text)] = None
+    allow_remote: bool = False
+    runs: str = "data/runs"
+
     def applied_to(self, arm: Arm) -> Arm:
         """The arm with the URL, model name and body fields given here.
 
@@ -124,3 +130,23 @@ class Parameters(BaseModel):
                 "say --base-url http://127.0.0.1:8000/v1, or write base_url in study.toml",
             )
         return changed
+
+
+class InstrumentParameters(NotebookParameters):
+    """What one calibration of the client measures; empty values are taken from the profile.
+
+    Attributes:
+        profile: a profile of study.toml: loads, and how long each of them runs.
+        run: name of the run's folder below ``runs``.
+        users: loads of closed loops; empty: the profile's.
+        rates: loads of open loops, in requests/s.
+        seconds: length of each load's window; empty: the profile's.
+        runs: folder of the runs, from the study's root.
+    """
+
+    profile: str = Field(default="quick", strict=True)
+    run: RunName = "by-hand"
+    users: Annotated[list[Users] | None, BeforeValidator(_from_text)] = None
+    rates: Annotated[list[Rate] | None, BeforeValidator(_from_text)] = None
+    seconds: float | None = Field(default=None, gt=0)
+    runs: str = "data/runs"

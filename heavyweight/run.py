@@ -9,7 +9,7 @@ from pathlib import Path
 
 from heavyweight.design import Profile, Study
 from heavyweight.errors import StoreError
-from heavyweight.parameters import Parameters
+from heavyweight.parameters import InstrumentParameters, Parameters
 from heavyweight.records import Run
 from heavyweight.store import RunFolder
 
@@ -102,3 +102,15 @@ def open_run(root: Path, study: Study, profile: Profile, parameters: Parameters)
     record = run_record(parameters.run, root, study, profile, arms=[parameters.arm], label=BY_HAND)
     record = record.model_copy(update={"blocks": parameters.block, "users": sorted(users)})
     return RunFolder.create(path, record)
+
+
+def open_run_to_calibrate(
+    root: Path, study: Study, profile: Profile, parameters: InstrumentParameters
+) -> RunFolder:
+    """The run folder that a calibration belongs to; made, without arms, where there is none."""
+    path = root / parameters.runs / parameters.run
+    if (path / "run.json").exists():
+        return RunFolder.open(path)
+    record = run_record(parameters.run, root, study, profile, arms=[], label=BY_HAND)
+    users = sorted(parameters.users or profile.users)
+    return RunFolder.create(path, record.model_copy(update={"blocks": 1, "users": users}))

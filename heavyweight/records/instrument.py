@@ -19,6 +19,9 @@ class Instrument(Record):
     clean: bool | None = unit("whether the checkout had no changes")
     emulated: bool = unit("true: the server imitates; never evidence about a server", default=True)
     seed: int = unit("seed of the study, for prompts and arrivals")
+    api: Literal["chat", "completions", "ollama-chat", "ollama-generate"] = unit(
+        "route of the requests"
+    )
     manner: str = unit("whose manner of streaming the server imitated")
     ttft_ms: float = unit("the server's time to the first token", "ms")
     itl_ms: float = unit("the server's time between two tokens of an answer", "ms")
