@@ -15,7 +15,7 @@ import time
 from itertools import count
 from typing import Protocol
 
-SLICE_NS = 300_000  # of work, after which the loop may read what came meanwhile
+SLICE_NS = 150_000  # of work, after which the loop may read what came meanwhile
 _CLOCK_MONOTONIC, _TFD_TIMER_ABSTIME = 1, 1
 _TFD_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC if sys.platform == "linux" else 0
 

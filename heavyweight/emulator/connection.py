@@ -90,8 +90,9 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the socket at once; without a connection, drop them."""
-        if self._transport is not None:
-            self._transport.write(data)
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
 
     def answer(self, data: bytes) -> None:
         """Write a whole answer."""

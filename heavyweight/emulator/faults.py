@@ -58,7 +58,10 @@ def _then(act: Act) -> Callable[[Writes], list[Write]]:
 def _garbage(writes: Writes) -> list[Write]:
     kept = _first_half(writes)
     data = b"\xff\xfe{\x00 not json"
-    return [*kept, Write(kept[-1].step, b"data: %b\n\n" % data if _events(writes) else data)]
+    return [
+        *kept,
+        Write(kept[-1].step, b"data: %b\n\n" % data if _events(writes) else data + b"\n"),
+    ]
 
 
 def _error(writes: Writes, kept: list[Write], step: int) -> list[Write]:
