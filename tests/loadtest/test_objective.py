@@ -1,0 +1,48 @@
+"""Objectives, and what they count."""
+
+from __future__ import annotations
+
+import pytest
+
+from heavyweight.errors import BadInput
+from heavyweight.loadtest.objective import Objective
+from heavyweight.stats.requests import Requests
+from tests.loadtest.test_merge import cell, rows
+
+
+@pytest.mark.parametrize(
+    ("text", "quantity", "allowed", "limit"),
+    [
+        ("ttft_p99_ms<=500", "ttft", 0.01, 500),
+        (" e2e_p50_ms <= 1e3 ", "e2e", 0.5, 1000),
+        ("itl_p99.9_ms<=25.5", "itl", 0.001, 25.5),
+        ("error_fraction<=0.01", None, 0.01, 0.01),
+    ],
+)
+def test_what_can_be_said(text: str, quantity: str | None, allowed: float, limit: float) -> None:
+    objective = Objective.parse(text)
+    assert (objective.quantity, objective.limit) == (quantity, limit)
+    assert objective.allowed == pytest.approx(allowed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ttft_p99_ms", "ttft_p99_ms<500", "ttft_p99_ms>=500", "ttft_p99_ms<=", "ttft_p100_ms<=5",
+     "ttft_p0_ms<=5", "ttf_p99_ms<=5", "ttft_p99_ms<=-1", "ttft_p99_ms<=nan", "ttft_p99_ms<=inf",
+     "error_fraction<=0", "error_fraction<=1", "error_fraction<=1%", "ttft_p99_ms<=5<=6"],
+)  # fmt: skip
+def test_what_cannot(text: str) -> None:
+    with pytest.raises(BadInput, match="no objective"):
+        Objective.parse(text)
+
+
+def test_failures_break_every_objective_and_only_the_window_counts() -> None:
+    table = rows(0, [0, 200, 400, 600, 2000])
+    errors = table.schema.get_field_index("error")
+    table = table.set_column(errors, table.schema.field(errors), [[None, None, None, "cut", "cut"]])
+    requests = Requests.read(table, cell())
+    tally = Objective.parse("error_fraction<=0.1").tally(requests)
+    assert (tally.bad / tally.n, tally.n) == (pytest.approx(1 / 3), pytest.approx(3, abs=1))
+    tally = Objective.parse("e2e_p90_ms<=1000").tally(requests)
+    assert tally.bad > 0  # the failed one only: all others took nanoseconds
+    assert Objective.parse("error_fraction<=0.1").tally(Requests.read(rows(0, []), cell())).n == 0
