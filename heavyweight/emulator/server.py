@@ -27,6 +27,10 @@ _OUTPUT_TOKENS = 16  # where the request does not say
 _MOST_TOKENS = 1_000_000
 _BAD_GATEWAY = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
+_NOT_A_REQUEST = (
+    ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError
+)  # fmt: skip
+
 KINDS = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "completions",
@@ -132,7 +136,7 @@ class Emulator:
         if refused is None:
             try:
                 ask = self._ask(request, fault)
-            except (ValueError, TypeError, AttributeError) as error:
+            except _NOT_A_REQUEST as error:
                 refused = 400, f"not a request: {error}", {}
             else:
                 if ask.model != options.model:
@@ -169,7 +173,7 @@ class Emulator:
         """What the request asks for.
 
         Raises:
-            ValueError, TypeError, AttributeError: it is not a request of this route.
+            One of _NOT_A_REQUEST: it is not a request of this route.
         """
         body = json.loads(request.body)
         kind = KINDS[request.path]
