@@ -79,7 +79,7 @@ def first_token(
 
     exchange = _in_thread(send)
     stream = parsed(exchange)
-    if failure := verdict(exchange, stream):
+    if failure := verdict(exchange, stream, OUTPUT_TOKENS):
         raise ServerError(
             f"the first request failed: {failure[0]}, {failure[1] or 'nothing more was said'}",
             "a stream of tokens with a count of them",

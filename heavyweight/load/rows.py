@@ -35,11 +35,19 @@ def parsed(exchange: Exchange) -> Stream:
     return Stream() if _refusal(exchange) else exchange.api.parse(exchange.body)
 
 
-def verdict(exchange: Exchange, stream: Stream) -> tuple[ErrorClass, str] | None:
+def verdict(
+    exchange: Exchange, stream: Stream, output_tokens: int
+) -> tuple[ErrorClass, str] | None:
     """Why the request failed; None: it succeeded.
 
     What the server said comes before what the connection did: an engine that dies says so in an
     event, and then the connection breaks.
+
+    Args:
+        exchange: a finished one.
+        stream: what its answer said.
+        output_tokens: the most that was asked; a server that counts more, and did not send as many
+            chunks, would look faster than it is.
     """
     if refusal := _refusal(exchange):
         return refusal
@@ -48,7 +56,13 @@ def verdict(exchange: Exchange, stream: Stream) -> tuple[ErrorClass, str] | None
         return said
     if exchange.error is not None:
         return exchange.error, exchange.detail
-    return stream.error
+    if stream.error:
+        return stream.error
+    counted, chunks = stream.completion_tokens or 0, len(stream.chunk_ends)
+    if counted > max(output_tokens, chunks):
+        told = f"{counted} tokens counted, {chunks} chunks with text came, {output_tokens} asked"
+        return ErrorClass.BAD_USAGE, told
+    return None
 
 
 def succeeded(exchange: Exchange) -> bool:
@@ -65,7 +79,7 @@ def succeeded(exchange: Exchange) -> bool:
 def row(exchange: Exchange, origin_ns: int, start_id: int, output_tokens: int) -> dict[str, Any]:
     """One row of :data:`heavyweight.records.REQUEST_SCHEMA`."""
     stream = parsed(exchange)
-    failure = verdict(exchange, stream)
+    failure = verdict(exchange, stream, output_tokens)
 
     def since(stamp_ns: int | None) -> int | None:
         return None if stamp_ns is None else stamp_ns - origin_ns

@@ -44,7 +44,7 @@ class ErrorClass(StrEnum):
     CUT = "cut"  # a stream that ended without its end mark
     MALFORMED = "malformed"  # an event that is not the JSON that was promised
     NO_USAGE = "no_usage"  # the server did not count its tokens
-    BAD_USAGE = "bad_usage"  # the server counted fewer tokens than chunks with text came
+    BAD_USAGE = "bad_usage"  # the server's count of tokens contradicts what came
     ABANDONED = "abandoned"  # the cell ended (cap or stop) while the request was in flight
     CLIENT = "client"  # the client itself failed; a bug
 

@@ -9,7 +9,9 @@ import pytest
 
 from heavyweight.errors import BadInput
 from heavyweight.load.apis import APIS, api_for
+from heavyweight.load.rows import row
 from heavyweight.load.spec import Api
+from heavyweight.records import ErrorClass
 from heavyweight.workload import Prompt
 from tests.load import wires
 
@@ -73,3 +75,26 @@ def test_the_mark_stands_once_in_each_event(api: str) -> None:
         assert event.count(api_for(api).mark) == 1
     framed = wires.chunked(api, wires.events(api))
     assert framed.count(api_for(api).mark) == len(wires.events(api))
+
+
+@pytest.mark.parametrize(
+    ("counted", "asked", "error"),
+    [
+        (4, 4, None),
+        (4, 8, None),  # it stopped early
+        (4, 2, None),  # it went on, and sent what it counted
+        (8, 8, None),  # two tokens a chunk
+        (8, 4, ErrorClass.BAD_USAGE),
+        (3, 4, ErrorClass.BAD_USAGE),
+    ],
+)
+@pytest.mark.parametrize("api", wires.APIS)
+def test_a_count_beside_the_chunks_and_what_was_asked(
+    api: str, counted: int, asked: int, error: ErrorClass | None
+) -> None:
+    name = b"eval_count" if api.startswith("ollama") else b"completion_tokens"
+    good = wires.GOOD[api]
+    body = good.replace(b'"%b":4' % name, b'"%b":%d' % (name, counted))
+    assert (body != good) == (counted != 4)
+    exchange = wires.receive(api, [wires.sized(api, body)])
+    assert row(exchange, wires.START, start_id=1, output_tokens=asked)["error"] == error
