@@ -58,7 +58,7 @@ class Emulator:
         self._received = 0
         self.in_flight = 0
         self.served = 0
-        self.tokens = 0
+        self._tokens = 0  # of streams that are over
 
     def handle(self, connection: Connection, request: http.Request, read_ns: int) -> None:
         """Answer a request, now or in the course of time."""
@@ -79,18 +79,24 @@ class Emulator:
                 "object": "list",
                 "data": [{"id": name, "object": "model", "owned_by": "emulator"}],
             },
-            "/emulator/state": self._state(),
             "/api/version": {"version": __version__},
             "/version": {"version": __version__},
             "/api/tags": {"models": [{"name": name, "model": name}]},
         }
         if request.path in answers:
             return http.short_json(200, answers[request.path])
+        if request.path == "/emulator/state":
+            return http.short_json(200, self._state())
         if request.path == "/health":
             return http.short(200, b"")
         if request.path == "/metrics":
             return http.short(200, self._metrics().encode(), "text/plain; version=0.0.4")
         return http.short_json(404, {"error": {"message": "no such route"}})
+
+    @property
+    def tokens(self) -> int:
+        """Written until now."""
+        return self._tokens + sum(c.stream.written for c in self.connections if c.stream)
 
     def _state(self) -> dict[str, int]:
         engine = self.engine
@@ -217,7 +223,7 @@ class Emulator:
         """Count a stream that is over, in whatever way, and log it."""
         self.in_flight -= 1
         self.served += 1
-        self.tokens += sum(stream.tokens)
+        self._tokens += stream.written
         if self._log:
             self._log.add(stream.line())
 

@@ -33,7 +33,7 @@ class Stream:
     __slots__ = (
         "_engine", "_index", "_repeated_bytes", "_repeating", "_upto", "_waits", "admitted_ns",
         "connection", "ended_ns", "first_ns", "head", "itl_ns", "offsets_ns", "pending", "plan",
-        "queued", "read_ns", "request_id", "status", "tokens", "ttft_ns", "value", "write_ns",
+        "queued", "read_ns", "request_id", "status", "tokens", "ttft_ns", "value", "write_ns", "written",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +56,7 @@ class Stream:
         self.ended_ns: int | None = None
         self.write_ns: list[int] = []
         self.tokens: list[int] = []
+        self.written = 0  # tokens
         self.queued = False
         self.pending = True  # writes of the plan are left and will be due
         self._index = 0
@@ -139,6 +140,7 @@ class Stream:
             if brought:
                 self.write_ns.append(stamp_ns)
                 self.tokens.append(brought)
+                self.written += brought
             if connection.paused or burst:
                 break
         if index == size:
@@ -177,6 +179,7 @@ class Stream:
         connection.write(part)
         self.write_ns.append(stamp_ns)
         self.tokens.append(plan.repeat_tokens)
+        self.written += plan.repeat_tokens
         if plan.drips:
             return stamp_ns + max(_DRIP_NS, self.itl_ns)
         self._repeated_bytes += len(part)
