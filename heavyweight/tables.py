@@ -10,6 +10,7 @@ import pandas as pd
 from heavyweight.estimates import Assessment, ratio_table
 
 NOTHING = "-"
+INSTRUMENT = "instrument error p99 (ms)"
 LENGTHS = ["prompt_tokens", "output_tokens"]
 
 
@@ -139,11 +140,15 @@ def ratios(assessment: Assessment, found: Mapping[str, pd.DataFrame]) -> pd.Data
 def latency(table: pd.DataFrame) -> pd.DataFrame:
     """Percentiles in ms with interval, over blocks; a row an arm and load.
 
+    The last column is the client's own error at that load.
+
     Args:
         table: of ``estimates.latency_table``.
     """
-    rows = table[table["scope"] == "blocks"]
-    return _wide(_percentiles(rows), "percentile", "shown", ["label", "users"])
+    rows = _percentiles(table[table["scope"] == "blocks"])
+    rows = rows.assign(**{INSTRUMENT: rows["instrument_p99_ms"].map(number)})
+    wide = _wide(rows, "percentile", "shown", ["label", "users", INSTRUMENT])
+    return wide[[*wide.columns.drop(INSTRUMENT), INSTRUMENT]]
 
 
 def sessions(table: pd.DataFrame) -> pd.DataFrame:

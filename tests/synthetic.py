@@ -20,6 +20,7 @@ import pyarrow as pa
 from heavyweight import records
 from heavyweight.records import Cell, Run, Session
 from heavyweight.store import SESSION_FILE, RunFolder, write_cell, write_json
+from tests.calibrated import write_calibration
 
 UTC = "2026-05-19T12:00:00Z"
 TURNAROUND_MS = 0.1  # a user's pause between an answer and the next request
@@ -239,6 +240,7 @@ def write_run(
     skip: Collection[tuple[int, str, int]] = (),
     edit: Edit | None = None,
     edit_session: Callable[[Session], Session] | None = None,
+    calibrated: bool = True,
 ) -> RunFolder:
     """Write a run with known truth and open it.
 
@@ -253,6 +255,7 @@ def write_run(
         skip: cells that are planned and not written, as (block, arm, users).
         edit: changes a cell and its rows before they are written.
         edit_session: changes a session's record before it is written.
+        calibrated: whether the client's error at these loads is known.
 
     Returns: the run's folder, marked emulated. Truth: :meth:`SyntheticArm.tok_s`.
     """
@@ -272,6 +275,8 @@ def write_run(
         labels={arm.name: arm.label for arm in arms},
     )
     folder = RunFolder.create(path, run)
+    if calibrated:
+        write_calibration(path, MACHINE, users=users)
     for block in range(1, blocks + 1):
         for order, arm in enumerate(arms, start=1):
             session = _session(run, arm, block, order)

@@ -16,6 +16,7 @@ from heavyweight.estimates import (
     summary,
     throughput_table,
 )
+from heavyweight.validity import CHECK_NAMES
 from tests.synthetic import ARMS, fail, write_run
 
 SLOTS, BATCH = ARMS
@@ -48,7 +49,7 @@ def test_a_sound_run_is_valid_and_complete(whole):
     assert whole.cells["valid"].all()
     assert whole.missing.empty
     assert whole.problems == ()
-    assert len(whole.checks) == 9 * len(whole.cells)
+    assert len(whole.checks) == len(CHECK_NAMES) * len(whole.cells)
     assert whole.cells["block"].is_monotonic_increasing
 
 

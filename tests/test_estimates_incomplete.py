@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,14 +41,42 @@ def test_a_second_start_is_flagged_and_the_ratio_given_without_it(tmp_path):
     assert note.startswith("block 2 needed a second start (without: ")
 
 
-def test_arms_of_a_block_on_two_machines_are_no_pair(tmp_path):
+def test_another_machine_than_the_calibrations_is_not_known(tmp_path):
     other = MACHINE.model_copy(update={"machine_id": "another"})
 
     def moved(session):
         here = session.block == 3 and session.arm == BATCH.name
         return session.model_copy(update={"machine": other}) if here else session
 
-    run = made(tmp_path, edit_session=moved)
+    cells = made(tmp_path, edit_session=moved).cells
+    assert set(cells[~cells["valid"]]["reasons"]) == {"instrument"}
+    assert (cells[~cells["valid"]]["machine_id"] == "another").all()
+
+
+def test_a_run_without_calibration_is_shown_and_nothing_of_it_enters_a_number(tmp_path):
+    run = made(tmp_path, calibrated=False)
+    assert run.instrument.empty
+    assert not run.cells["valid"].any()
+    assert set(run.cells["reasons"]) == {"instrument"}
+    assert summary(run)["work_ok"]
+    assert ratio_table(run, "A")["ratio"].isna().all()
+    assert latency_table(run, "ttft")["instrument_p99_ms"].isna().all()
+
+
+def test_a_calibration_that_is_cut_off_is_told(tmp_path):
+    folder = write_run(tmp_path / "run", users=(4,), blocks=1)
+    (log,) = (folder.path / "instrument" / "busy").glob("*.server.parquet")
+    log.write_bytes(log.read_bytes()[:50])
+    run = assess(folder)
+    assert any("busy/" in problem for problem in run.problems)
+    assert not run.cells["valid"].any()
+
+
+def test_arms_of_a_block_on_two_machines_are_no_pair(tmp_path):
+    run = made(tmp_path)
+    moved = (run.cells["block"] == 3) & (run.cells["arm"] == BATCH.name)
+    run = replace(run, cells=run.cells.assign(
+        machine_id=run.cells["machine_id"].mask(moved, "another")))  # fmt: skip
     assert set(ratio_table(run, "A")["blocks_left_out"]) == {"block 3 on two machines"}
 
 

@@ -1,6 +1,9 @@
 """Each check: a cell that is sound passes, and one that breaks exactly that check fails it."""
 
+import math
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +17,21 @@ from tests.synthetic import LIMITS, Row, fail, table, write_run
 
 NAMES = (
     "output tokens", "prompt tokens", "errors", "requests", "bookkeeping", "server",
-    "steady state", "client", "machine",
+    "steady state", "client", "machine", "instrument",
 )  # fmt: skip
+
+
+def known(users=50, off_ms=0.1, **changes) -> pd.DataFrame:
+    """A calibration of one load, with the same error in all quantities."""
+    row = {
+        "setting": "busy", "loop": "closed", "users": users, "rate_per_s": math.nan,
+        "machine_id": "synthetic", "requests": 400, "events_per_s": 1e6,
+        "ttft_error_p99_ms": off_ms, "tpot_error_p99_ms": off_ms / 10, "e2e_error_p99_ms": off_ms,
+    }  # fmt: skip
+    return pd.DataFrame([row | changes])
+
+
+KNOWN = known()
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +47,8 @@ def sound(run) -> tuple[Cell, Session, list[Row]]:
     return file.cell, folder.record, file.requests().to_pylist()
 
 
-def verdict(sound, edit=None, *, cell=None, session=None, limits=LIMITS, unequal=()):
+def verdict(sound, edit=None, *, cell=None, session=None, limits=LIMITS, unequal=(),
+            calibration=KNOWN):  # fmt: skip
     """The checks by name, after changes to rows, cell or session."""
     base, record, rows = sound
     base = base.model_copy(update=cell or {})
@@ -40,7 +57,8 @@ def verdict(sound, edit=None, *, cell=None, session=None, limits=LIMITS, unequal
     if edit:
         rows = [new for i, row in enumerate(rows) if (new := edit(i, row)) is not None]
     requests = Requests.read(table(rows), base)
-    return {check.name: check for check in check_cell(base, record, requests, limits, unequal)}
+    checks = check_cell(base, record, requests, limits, unequal, calibration)
+    return {check.name: check for check in checks}
 
 
 def only(checks: dict[str, Check], *names: str) -> Check:
@@ -60,6 +78,7 @@ def test_a_sound_cell_passes_all_checks(sound):
         "steady state",
         "client",
         "machine",
+        "instrument",
     ]
 
 
@@ -289,6 +308,85 @@ def test_a_window_that_never_opened(sound):
     checks = verdict(sound, cell={"window_start_ns": 0, "window_end_ns": 0, "ended": "cap"})
     assert not checks["requests"].passed
     assert not checks["bookkeeping"].passed
+
+
+def test_a_client_whose_error_is_not_known(sound):
+    """None at all, of another machine, of fewer users, of another loop, of idle cores."""
+    for calibration in (
+        None,
+        KNOWN.iloc[:0],
+        known(machine_id="another"),
+        known(users=7),
+        known(loop="open", rate_per_s=1e3),
+        known(setting="alone"),
+        known(requests=0),
+    ):
+        check = only(verdict(sound, calibration=calibration), "instrument")
+        assert check.value is None
+        assert "study run" in check.remedy
+        assert "8 users is not known" in check.detail
+
+
+def test_an_error_that_could_change_the_conclusion(sound):
+    ttft_ms = 20
+    assert verdict(sound, calibration=known(off_ms=0.045 * ttft_ms))["instrument"].passed
+    check = only(verdict(sound, calibration=known(off_ms=0.06 * ttft_ms)), "instrument")
+    assert check.value == pytest.approx(0.06, rel=0.1)
+    assert check.limit == LIMITS["instrument_error_fraction"]
+    assert "TTFT 1.2 ms" in check.detail
+    check = only(verdict(sound, calibration=known(tpot_error_p99_ms=1.0)), "instrument")
+    assert check.detail.index("TPOT") < check.detail.index("TTFT"), "the worst one first"
+
+
+def test_the_load_that_speaks_for_a_cell(sound):
+    """The smallest with as many users that was at least as fast, else the fastest one."""
+    loads = pd.concat(
+        [known(users=4, off_ms=9), known(users=8, off_ms=0.2, events_per_s=10),
+         known(users=16, off_ms=0.3), known(users=50, off_ms=9)]
+    )  # fmt: skip
+    assert "TTFT 0.3 ms" in verdict(sound, calibration=loads)["instrument"].detail
+    slow = loads[loads["users"] == 8]
+    detail = verdict(sound, calibration=slow)["instrument"].detail
+    assert "at 8 and 10 events/s, here" in detail
+
+
+@pytest.fixture
+def opened(long):
+    """The long cell as an open loop: due when it was sent, in a window of its own."""
+    cell, session, rows = long
+    update = {"loop": "open", "users": 0, "arrivals": "poisson", "rate_per_s": 20.0}
+    update |= {"window_start_ns": rows[0]["due_ns"], "window_end_ns": rows[-1]["due_ns"]}
+    return cell.model_copy(update=update), session, rows
+
+
+OPEN = known(users=0, loop="open", rate_per_s=25.0)
+
+
+def test_an_open_loop_has_no_users_to_count(opened):
+    checks = verdict(opened, calibration=OPEN)
+    assert all(check.passed for check in checks.values()), checks
+    assert checks["requests"].limit == LIMITS["min_requests"]
+    assert "were due" in checks["requests"].detail
+    assert "users" not in checks["bookkeeping"].detail
+    assert "25" in checks["instrument"].detail
+
+
+def test_an_open_loop_above_capacity_drifts_and_that_is_a_finding(opened):
+    def queued(i, row):
+        due_ns = row["due_ns"] - 1_000_000 * i
+        return row | {"due_ns": due_ns, "sent_ns": due_ns + 20_000}
+
+    wide = {"window_start_ns": opened[0].window_start_ns - 10**9}
+    checks = verdict(opened, queued, cell=wide, calibration=OPEN)
+    assert checks["steady state"].passed
+    assert checks["steady state"].value > LIMITS["drift_fraction"]
+    assert "drift +" in checks["steady state"].detail
+
+
+def test_an_open_loop_is_calibrated_by_rates(opened):
+    assert "20 requests/s" in only(verdict(opened), "instrument").detail
+    slower_rate = known(users=0, loop="open", rate_per_s=19.0)
+    only(verdict(opened, calibration=slower_rate), "instrument")
 
 
 def test_a_limit_that_the_run_does_not_have(sound):

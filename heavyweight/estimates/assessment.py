@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.errors import BadInput, StoreError
+from heavyweight.estimates.instrument import instrument_table
 from heavyweight.records import Run, Session
 from heavyweight.stats import Estimate
 from heavyweight.stats.requests import QUANTITIES, Requests
 from heavyweight.store import CellFile, RunFolder, frame
 from heavyweight.validity import Check, check_cell
+from heavyweight.validity.instrument import row_at
 
 PERCENTS = (50.0, 95.0, 99.0)
 NO_ENDS = (np.nan, np.nan, np.nan)
@@ -32,6 +34,11 @@ CELL_COLUMNS = (
     "ended", "valid", "work_valid", "reasons", "requests", "errors", "window_s",
     "throughput_tok_s", "requests_per_s",
 )  # fmt: skip
+INSTRUMENT_COLUMNS = {
+    **{f"instrument_{quantity}_p99_ms": f"{quantity}_error_p99_ms" for quantity in QUANTITIES},
+    "instrument_tokens_seen_fraction": "tokens_seen_fraction",
+}
+"""The client's own error at a cell's load: column of the cells, column of the calibration."""
 CHECK_COLUMNS = (
     "cell_id", "session", "arm", *LOAD, "check", "kind", "passed", "value", "limit", "unit",
     "detail", "remedy",
@@ -49,6 +56,7 @@ class Assessment:
         checks: one row a cell and check.
         percentiles: one row a cell, quantity and percentile, with its interval.
         missing: one row a cell that was planned and is not there.
+        instrument: the client's own error, one row a setting and load; see ``instrument_table``.
         problems: files that could not be read, in words.
     """
 
@@ -57,6 +65,7 @@ class Assessment:
     checks: pd.DataFrame
     percentiles: pd.DataFrame
     missing: pd.DataFrame
+    instrument: pd.DataFrame
     problems: tuple[str, ...]
     _files: dict[str, CellFile] = field(repr=False)
 
@@ -104,12 +113,18 @@ def assess(run: RunFolder, percents: Sequence[float] = PERCENTS) -> Assessment:
     if not all(0 < percent < 100 for percent in percents):
         raise BadInput(f"percentiles {list(percents)}", "numbers between 0 and 100, both excluded")
     found, problems = _read(run)
+    try:
+        instrument = instrument_table(run.path)
+    except StoreError as error:
+        problems.append(str(error))
+        instrument = instrument_table(run.path / "not readable")
     unequal = _unequal_prompts(requests for _, _, requests in found.values())
     cells, checks, percentiles = [], [], []
     for cell_id, (_, session, requests) in found.items():
-        verdicts = check_cell(requests.cell, session, requests, run.run.limits, unequal)
+        verdicts = check_cell(requests.cell, session, requests, run.run.limits, unequal, instrument)
         rows = [percentile_row(requests, q, p) for q in QUANTITIES for p in percents]
-        cells.append(_cell(requests, session, verdicts, rows, run.run.labels))
+        own = row_at(instrument, requests, session.machine.machine_id)
+        cells.append(_cell(requests, session, verdicts, rows, run.run.labels, own))
         percentiles += [{"cell_id": cell_id, **row} for row in rows]
         shared = {name: cells[-1][name] for name in ("cell_id", "session", "arm", *LOAD)}
         for verdict in verdicts:
@@ -117,7 +132,7 @@ def assess(run: RunFolder, percents: Sequence[float] = PERCENTS) -> Assessment:
             checks.append({**shared, "check": row.pop("name"), **row})
     quantiles = [f"{q}_p{p:g}_ms" for q in QUANTITIES for p in percents]
     order = ["block", "arm", *LOAD, "cell_id"]
-    cell_frame = _frame(cells, [*CELL_COLUMNS, *quantiles])
+    cell_frame = _frame(cells, [*CELL_COLUMNS, *quantiles, *INSTRUMENT_COLUMNS])
     cell_frame = cell_frame.sort_values(order, kind="stable", ignore_index=True)
     return Assessment(
         run=run.run,
@@ -125,6 +140,7 @@ def assess(run: RunFolder, percents: Sequence[float] = PERCENTS) -> Assessment:
         checks=_frame(checks, CHECK_COLUMNS).astype({"passed": bool}),
         percentiles=_frame(percentiles, PERCENTILE_COLUMNS),
         missing=_missing(run.run, cell_frame),
+        instrument=instrument,
         problems=tuple(problems),
         _files={cell_id: file for cell_id, (file, _, _) in found.items()},
     )
@@ -173,6 +189,7 @@ def _cell(
     verdicts: list[Check],
     percentiles: list[dict[str, Any]],
     labels: dict[str, str],
+    error: pd.Series | None,
 ) -> dict[str, Any]:
     """One row of the cells."""
     cell = r.cell
@@ -199,6 +216,10 @@ def _cell(
         "throughput_tok_s": r.tokens_per_s,
         "requests_per_s": r.requests_per_s,
         **{f"{p['quantity']}_p{p['percentile']:g}_ms": p["estimate_ms"] for p in percentiles},
+        **{
+            name: np.nan if error is None else float(error[column])
+            for name, column in INSTRUMENT_COLUMNS.items()
+        },
     }
 
 
@@ -243,6 +264,7 @@ def _frame(rows: list[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     floats = {
         name: float
         for name in table
-        if name.endswith(("_ms", "_s")) or name in ("n_eff", "percentile", "value", "limit")
+        if name.endswith(("_ms", "_s", "_fraction"))
+        or name in ("n_eff", "percentile", "value", "limit")
     }
     return table.astype(integers | floats)

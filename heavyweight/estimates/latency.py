@@ -28,7 +28,7 @@ from heavyweight.stats.requests import QUANTITIES
 COLUMNS = (
     "arm", "label", *LOAD, "percentile", "scope", "block", "blocks", "n", "n_eff", "estimate_ms",
     "low_ms", "high_ms", "needs", "failures", "without_failures_ms", "without_failures_low_ms",
-    "without_failures_high_ms", "note",
+    "without_failures_high_ms", "instrument_p99_ms", "note",
 )  # fmt: skip
 
 
@@ -54,7 +54,8 @@ def latency_table(
         VALID cells of scope "session": arm, label, users, output_tokens, prompt_tokens, percentile,
         scope, block (missing over blocks), blocks, n (requests or gaps), n_eff, estimate_ms,
         low_ms, high_ms, needs (values that the percentile would need; missing if it is there),
-        failures, without_failures_ms, and its ends, note.
+        failures, without_failures_ms, and its ends, instrument_p99_ms (p99 of the client's own
+        absolute error in this quantity at this load, on busy cores; NaN: not known), note.
 
     Raises:
         BadInput: the quantity or a percentile is unknown.
@@ -69,7 +70,9 @@ def latency_table(
     for arm in assessment.arms:
         for load in loads(assessment):
             cells = cells_of(assessment, arm, load)
-            valid = cells[cells["valid"]][["cell_id", "block"]]
+            error = f"instrument_{quantity}_p99_ms"
+            valid = cells[cells["valid"]].rename(columns={error: "instrument_p99_ms"})
+            valid = valid[["cell_id", "block", "instrument_p99_ms"]]
             for percent in percentiles:
                 here = known[(known["quantity"] == quantity) & (known["percentile"] == percent)]
                 sessions = valid.merge(here, on="cell_id", how="inner").sort_values("block")
@@ -107,5 +110,6 @@ def _over_blocks(found: Blocks, sessions: pd.DataFrame, confidence: float) -> di
         "without_failures_ms": without.value if without else math.nan,
         "without_failures_low_ms": without.low if without else math.nan,
         "without_failures_high_ms": without.high if without else math.nan,
+        "instrument_p99_ms": sessions["instrument_p99_ms"].max(),
         "note": note,
     }

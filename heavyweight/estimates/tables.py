@@ -74,7 +74,9 @@ def ratio_table(
             f"one of {', '.join(assessment.run.contrasts) or '(none: a run by hand)'}",
             "measure a profile that has it",
         )
-    numeric = [c for c in assessment.cells if c.endswith(("_ms", "_s"))]
+    numeric = [
+        c for c in assessment.cells if c.endswith(("_ms", "_s")) and not c.startswith("instrument_")
+    ]
     if quantity not in numeric:
         raise BadInput(f"no quantity {quantity!r}", f"one of {', '.join(numeric)}")
     arms = assessment.run.contrasts[contrast]

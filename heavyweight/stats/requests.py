@@ -151,6 +151,12 @@ class Requests:
         good = np.count_nonzero(self.finished_in_window & ~self.failed)
         return good / self.window_s if self.window_s else float("nan")
 
+    @property
+    def events_per_s(self) -> float:
+        """Chunks with text that arrived in the window, per second; NaN without a window."""
+        events = np.count_nonzero(self._inside(self.chunk_ns))
+        return events / self.window_s if self.window_s else float("nan")
+
     def latencies_ms(self, quantity: Quantity, failures: bool = True) -> np.ndarray:
         """A latency of the window's requests, in the order in which they finished.
 
