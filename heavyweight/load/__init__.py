@@ -1,4 +1,4 @@
-"""One streamed request -> timestamps; a closed loop of users -> one cell of rows.
+"""One streamed request -> timestamps; a loop of users or of arrivals -> one cell of rows.
 
 The load generator is a process of its own (``python -m heavyweight.load SPEC.json``);
 :func:`measure` starts it from a notebook's kernel.
@@ -6,6 +6,6 @@ The load generator is a process of its own (``python -m heavyweight.load SPEC.js
 
 from heavyweight.load.first import FirstToken, first_token
 from heavyweight.load.launch import measure
-from heavyweight.load.spec import LoadSpec, Timeouts
+from heavyweight.load.spec import Arrivals, LoadSpec, Timeouts
 
-__all__ = ["FirstToken", "LoadSpec", "Timeouts", "first_token", "measure"]
+__all__ = ["Arrivals", "FirstToken", "LoadSpec", "Timeouts", "first_token", "measure"]

@@ -26,7 +26,8 @@ def measure(spec: LoadSpec, on_progress: OnProgress | None = None) -> Path:
     Args:
         spec: what to measure.
         on_progress: called about four times a second with phase, done, errors, in_flight,
-            live_tok_s and elapsed_s.
+            live_tok_s and elapsed_s; in an open loop also with due (requests so far) and late
+            (of them, sent more than 1 ms after they were due).
 
     Returns:
         The cell's file.

@@ -96,7 +96,9 @@ class LoadSpec(BaseModel):
     min_requests: int = Field(default=30, ge=1)
     min_waves: float = Field(default=4, gt=0)
     min_seconds: float = Field(default=20.0, ge=0)
-    cap_seconds: float = Field(default=600.0, gt=0)
+    cap_seconds: float = Field(
+        default=600.0, gt=0, description="closed loop: nothing new is sent after it"
+    )
     timeouts: Timeouts = Timeouts()
     part: int = Field(default=0, ge=0, description="which part of the load this process makes")
     parts: int = Field(default=1, ge=1, description="processes that make the load together")
