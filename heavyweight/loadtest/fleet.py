@@ -18,7 +18,9 @@ from urllib.parse import urlsplit
 import pyarrow.parquet as pq
 
 from heavyweight import store
+from heavyweight.arrivals import read_trace, schedule
 from heavyweight.errors import BadInput, Stopped, StudyError
+from heavyweight.load.open import STOCK
 from heavyweight.load.spec import LoadSpec, is_loopback
 from heavyweight.loadtest import clocks, worker
 from heavyweight.loadtest.clocks import Reading
@@ -29,7 +31,7 @@ from heavyweight.records import Cell
 OnProgress = Callable[[dict[str, Any]], None]
 
 CLOCKS_APART_NS = 1_000_000  # beyond this, latencies of the parts cannot be merged
-LEAD_S = 1.0  # from here to the origin, besides twice what it takes to start
+LEAD_S = 0.5  # from here to the origin, besides twice what it takes to start
 LEAD_OF_A_REQUEST_S = 2e-4  # to make one ready
 MORE = 1.25  # that each part measures, since the windows of the parts only overlap
 PHASES = ("wait", "ramp", "warm-up", "measure", "drain", "write")
@@ -134,7 +136,10 @@ def _parts(
 
 def _made_ready(spec: LoadSpec) -> int:
     """Requests that are made ready before the origin, at most."""
-    return 2 * spec.users + 64 if spec.arrivals is None else 16_384
+    if spec.arrivals is None:
+        return 2 * spec.users + 64
+    trace = None if spec.arrivals.trace is None else read_trace(spec.arrivals.trace)
+    return min(len(schedule(spec.arrivals, spec.seed, spec.block, trace)), STOCK)
 
 
 def _sum(states: list[dict[str, Any]]) -> dict[str, Any]:
