@@ -33,7 +33,8 @@ class Stream:
     __slots__ = (
         "_engine", "_index", "_repeated_bytes", "_repeating", "_upto", "_waits", "admitted_ns",
         "connection", "ended_ns", "first_ns", "head", "itl_ns", "offsets_ns", "pending", "plan",
-        "queued", "read_ns", "request_id", "status", "tokens", "ttft_ns", "value", "write_ns", "written",
+        "queued", "read_ns", "request_id", "status", "tokens", "ttft_ns", "value", "write_ns",
+        "written",
     )  # fmt: skip
 
     def __init__(

@@ -98,13 +98,13 @@ def test_all_streams_of_a_step_write_on_its_tick(tmp_path: Path) -> None:
     lines = logged(
         tmp_path, many(6, tokens=12), api="vllm", slots=6, ttft_ms=30, itl_ms=40, batching="step"
     )
-    stamps = np.array([line["write_ns"] for line in lines])
-    spread = np.median(stamps.max(axis=0) - stamps.min(axis=0))
-    step = np.median(np.diff(stamps, axis=1))
-    assert spread < step / 4
-    assert (
-        np.array([line["write_ns"][0] - line["admitted_ns"] for line in lines]) >= 30 * MS
-    ).all()
+    # Who was ready a little too late for the first tick is one tick behind, and on the ticks too.
+    ticks, *others = (np.array(line["write_ns"]) for line in lines)
+    step = np.median(np.diff(ticks))
+    for other in others:
+        distance = np.abs(np.subtract.outer(other[1:-1], ticks)).min(axis=1)
+        assert np.median(distance) < step / 8
+    assert all(line["write_ns"][0] - line["admitted_ns"] >= 30 * MS for line in lines)
 
 
 def test_a_request_joins_at_a_tick_and_crowded_steps_last_longer(tmp_path: Path) -> None:
