@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from heavyweight import design, runner, store
+from heavyweight import calibrations, design, store
 from heavyweight.errors import StoreError
+from heavyweight.job import Job, planned_calibration, prepare_job
+from heavyweight.machine import usable_cores
 from heavyweight.parameters import Parameters
 from heavyweight.session import Session
-from tests.synthetic import write_run
+from tests.calibrated import write_calibration
+from tests.synthetic import MACHINE, write_run
 
 ROOT = Path(__file__).parents[1]
 STUDY = design.load_study(ROOT / "study.toml")
 
 
-def job(runs: Path, study: design.Study = STUDY, **options: object) -> runner.Job:
-    return runner.prepare_job(ROOT, study, study.profile("emulated"), runs=runs, **options)
+def job(runs: Path, study: design.Study = STUDY, **options: object) -> Job:
+    return prepare_job(ROOT, study, study.profile("emulated"), runs=runs, **options)
 
 
 def test_the_same_plan_goes_on_and_another_one_begins_its_own_run(tmp_path: Path) -> None:
@@ -54,7 +58,7 @@ def test_a_session_whose_cell_is_gone_is_left_to_do(tmp_path: Path) -> None:
                               tuple(file.cell.users for file in s.cells()))
         for s in run.sessions()
     ]  # fmt: skip
-    done = runner.Job(ROOT, STUDY.profile("emulated"), run, sessions, {})
+    done = Job(ROOT, STUDY.profile("emulated"), run, sessions, {})
     complete = [s.name for s in sessions if s not in done.left()]
     assert complete
     folder = store.SessionFolder(run.path / complete[0])
@@ -64,6 +68,29 @@ def test_a_session_whose_cell_is_gone_is_left_to_do(tmp_path: Path) -> None:
     damaged.write_bytes(damaged.read_bytes()[:100])
     with pytest.raises(StoreError, match="move the file away"):
         done.left()
+
+
+def test_the_calibration_is_the_first_step_and_is_made_once(tmp_path: Path) -> None:
+    begun = job(tmp_path)
+    assert [step.name for step in begun.left()][:2] == ["instrument", begun.sessions[0].name]
+    assert begun.calibration == planned_calibration(begun.profile)
+    assert begun.calibration.users == (1, 4)
+    settings = calibrations.SETTINGS if len(usable_cores()) > 1 else ("busy",)
+    folder = write_calibration(begun.folder.path, MACHINE, users=(1,), settings=settings)
+    assert not begun.complete(begun.calibration), "a load is missing"
+    shutil.rmtree(folder)
+    write_calibration(begun.folder.path, MACHINE, users=(1, 4), settings=settings)
+    assert begun.complete(begun.calibration)
+    assert begun.left() == begun.sessions
+    next((folder / "busy").glob("n0004-????????????.parquet")).unlink()
+    assert begun.left()[0] == begun.calibration
+
+
+def test_how_the_client_is_calibrated_is_part_of_the_plan(tmp_path: Path) -> None:
+    job(tmp_path)
+    timing = STUDY.instrument.model_copy(update={"itl_ms": 5})
+    edited = STUDY.model_copy(update={"instrument": timing})
+    assert job(tmp_path, edited).folder.run.run == "emulated-2"
 
 
 def test_a_session_goes_on_only_as_it_was(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from heavyweight import progress
-from heavyweight.design import PlannedSession
-from heavyweight.runner import Job
+from heavyweight.design import Step
+from heavyweight.job import Job
 
 
 class StudyDisplay:
@@ -27,11 +27,11 @@ class StudyDisplay:
 
     def __init__(self, job: Job, minutes: dict[str, float], console: Console) -> None:
         self.job, self.minutes, self.console = job, minutes, console
-        self.loads = {session.name: len(session.users) for session in job.sessions}
+        self.loads = {step.name: step.cells for step in job.steps}
         self.total = sum(self.loads.values())
-        self.finished = {s.name for s in job.sessions} - {s.name for s in job.left()}
+        self.finished = {step.name for step in job.steps} - {step.name for step in job.left()}
         self.begun_s = time.monotonic()
-        self._session: PlannedSession | None = None
+        self._session: Step | None = None
         self._session_begun_s = 0.0
         self._last = ""
         self.bar = Progress(
@@ -58,7 +58,7 @@ class StudyDisplay:
         if self.console.is_terminal:
             self.live.stop()
 
-    def update(self, session: PlannedSession, state: dict[str, Any]) -> None:
+    def update(self, session: Step, state: dict[str, Any]) -> None:
         """A session reports; called several times a second."""
         if session is not self._session:
             if self._session:
@@ -75,12 +75,12 @@ class StudyDisplay:
             self._last = stage
             self.console.print(line, markup=False)
 
-    def _left(self, session: PlannedSession) -> str:
+    def _left(self, session: Step) -> str:
         """Minutes left by the plan, less what the running session has used of its own."""
         used = (time.monotonic() - self._session_begun_s) / 60
         others = sum(
             self.minutes.get(other.arm, 0.0)
-            for other in self.job.sessions
+            for other in self.job.steps
             if other.name not in self.finished and other is not session
         )
         left = max(0.0, self.minutes.get(session.arm, 0.0) - used) + others

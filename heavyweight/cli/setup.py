@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from heavyweight import design, models, servers
-from heavyweight.runner import Job
+from heavyweight.job import Job
 
 
 def set_up(job: Job, progress: Callable[[str], None]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 
 from heavyweight import design, runner
+from heavyweight.calibrations import InstrumentFolder
 from heavyweight.cli.display import StudyDisplay
 from heavyweight.cli.output import AsJson, console, emit, errors, progress, say, table
 from heavyweight.cli.runs import all_runs, find_run
 from heavyweight.cli.setup import set_up
 from heavyweight.errors import BadInput
+from heavyweight.job import Job, expected_minutes, planned_calibration, prepare_job
 from heavyweight.machine import gpus
 from heavyweight.parameters import Parameters
 from heavyweight.paths import study_root
@@ -32,7 +35,7 @@ def known_model(name: str) -> str:
 
 def _job(
     profile: str, run: str, new: bool, arm: list[str] | None, blocks: int | None, **extra: Any
-) -> runner.Job:
+) -> Job:
     root = study_root()
     study = design.load_study(root / "study.toml")
     given = {key: value for key, value in extra.items() if value not in (None, False)}
@@ -46,7 +49,7 @@ def _job(
     for name in arm or chosen.arms:
         # Refuse a URL for the wrong arm and the like before anything is written.
         Parameters.checked({"arm": study.arm(name).name, **given}).applied_to(study.arm(name))
-    return runner.prepare_job(
+    return prepare_job(
         root,
         study,
         chosen,
@@ -65,13 +68,20 @@ def plan(profile: ProfileName = "quick", as_json: AsJson = False) -> None:
     study = design.load_study(study_root() / "study.toml")
     chosen = study.profile(profile)
     sessions = design.plan(chosen, study.seed)
-    minutes = runner.expected_minutes(chosen, all_runs())
-    total = sum(minutes.get(session.arm, 0.0) for session in sessions)
+    calibration = planned_calibration(chosen)
+    minutes = expected_minutes(study, chosen, all_runs())
+    steps: list[design.Step] = [calibration, *sessions]
+    total = sum(minutes.get(step.arm, 0.0) for step in steps)
     if as_json:
         emit(
             {
                 "profile": chosen.name,
                 "model": chosen.model,
+                "calibration": {
+                    "users": calibration.users,
+                    "cells": calibration.cells,
+                    "minutes": minutes[calibration.arm],
+                },
                 "sessions": [
                     {**vars(s), "session": s.name, "minutes": minutes.get(s.arm)} for s in sessions
                 ],
@@ -84,11 +94,18 @@ def plan(profile: ProfileName = "quick", as_json: AsJson = False) -> None:
     table(
         ["block", "session", "users, in this order", "about min"],
         [
-            [s.block, s.name, " ".join(map(str, s.users)), f"{minutes.get(s.arm, 0):.1f}"]
-            for s in sessions
+            ["", calibration.name, f"{_words(calibration.users)}, and 64 at saturation",
+             f"{minutes[calibration.arm]:.1f}"],
+            *([s.block, s.name, _words(s.users), f"{minutes.get(s.arm, 0):.1f}"]
+              for s in sessions),
         ],
-    )
+    )  # fmt: skip
+    console.print("instrument: the client's own error at these loads, measured first.")
     console.print(f"{len(sessions)} sessions, about {total:.0f} minutes, once installed.")
+
+
+def _words(users: Iterable[int]) -> str:
+    return " ".join(map(str, users))
 
 
 @app.command(
@@ -131,7 +148,8 @@ def run_study(
     left = job.left()
     if left:
         set_up(job, progress)
-        minutes = runner.expected_minutes(job.profile, all_runs())
+        study = design.load_study(job.root / "study.toml")
+        minutes = expected_minutes(study, job.profile, all_runs())
         with StudyDisplay(job, minutes, errors) as display:
             runner.execute(job, display.update)
     else:
@@ -156,6 +174,7 @@ def list_runs(as_json: AsJson = False) -> None:
         sessions = folder.sessions()
         done = sum(session.record.complete for session in sessions)
         planned = record.blocks * len(record.arms)
+        instrument = InstrumentFolder.of(folder.path)
         rows.append(
             {
                 "run": say(folder.path),
@@ -163,6 +182,7 @@ def list_runs(as_json: AsJson = False) -> None:
                 "created_utc": record.created_utc,
                 "sessions_complete": done,
                 "sessions_planned": planned,
+                "calibrated": instrument.exists and instrument.record.complete,
                 "emulated": record.emulated,
             }
         )
@@ -170,12 +190,13 @@ def list_runs(as_json: AsJson = False) -> None:
         emit(rows)
     else:
         table(
-            ["run", "profile", "begun (UTC)", "sessions"],
+            ["run", "profile", "begun (UTC)", "client's error", "sessions"],
             [
                 [
                     r["run"],
                     r["profile"] + (" EMULATED" if r["emulated"] else ""),
                     r["created_utc"],
+                    "known" if r["calibrated"] else "not known",
                     f"{r['sessions_complete']}/{r['sessions_planned']}",
                 ]
                 for r in rows

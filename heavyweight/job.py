@@ -1,0 +1,158 @@
+"""A study on its way: its plan, its run folder, and what of it is left to do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from heavyweight import design, identity, store
+from heavyweight.calibrations import InstrumentFolder
+from heavyweight.design import PlannedCalibration, PlannedSession, Profile, Step, Study
+from heavyweight.instrument import cells_of
+from heavyweight.parameters import Parameters
+from heavyweight.records import Run
+from heavyweight.run import run_record
+
+CALIBRATION_CELL_S = 4.0  # of a load of a calibration, besides its window
+
+
+@dataclass(frozen=True)
+class Job:
+    """A study on its way: its plan, its folder, and the parameters that its sessions share."""
+
+    root: Path
+    profile: Profile
+    folder: store.RunFolder
+    sessions: list[PlannedSession]
+    extra: dict[str, object]
+
+    calibration: PlannedCalibration | None = None
+
+    @property
+    def steps(self) -> list[Step]:
+        """The calibration of the client, then the sessions."""
+        return [*([self.calibration] if self.calibration else []), *self.sessions]
+
+    def complete(self, step: Step) -> bool:
+        """Whether a step was measured to its end."""
+        if isinstance(step, PlannedCalibration):
+            return self._calibrated(step)
+        path = self.folder.path / step.name
+        if not (path / store.SESSION_FILE).exists():
+            return False
+        folder = store.SessionFolder(path)
+        there = {file.cell.users for file in folder.cells()}  # raises if one is damaged
+        return folder.record.complete and set(step.users) <= there
+
+    def _calibrated(self, step: PlannedCalibration) -> bool:
+        folder = InstrumentFolder.of(self.folder.path)
+        if not folder.exists or not folder.record.complete:
+            return False
+        there = {(pair.setting, pair.client.cell.users) for pair in folder.pairs()}
+        return {(one.setting, one.users) for one in cells_of(step.users)} <= there
+
+    def left(self) -> list[Step]:
+        """Steps that are still to be run or to be finished."""
+        return [step for step in self.steps if not self.complete(step)]
+
+
+def run_names(runs: Path, profile: str) -> list[str]:
+    """Runs of a profile that are named by the study, oldest first."""
+    pattern = re.compile(rf"{re.escape(profile)}-(\d+)")
+    found = [
+        (int(match[1]), path.name)
+        for path in runs.glob(f"{profile}-*")
+        if (match := pattern.fullmatch(path.name)) and (path / store.RUN_FILE).exists()
+    ]
+    return [name for _, name in sorted(found)]
+
+
+def prepare_job(
+    root: Path,
+    study: Study,
+    profile: Profile,
+    *,
+    runs: Path,
+    name: str | None = None,
+    new: bool = False,
+    arms: list[str] | None = None,
+    blocks: int | None = None,
+    extra: dict[str, object] | None = None,
+) -> Job:
+    """The study to be run: a new one, or the newest of the profile that was begun.
+
+    Args:
+        root: the study's folder.
+        study: study.toml.
+        profile: what to measure.
+        runs: folder of the runs.
+        name: name of the run; None: the newest that was begun with the same plan, or a new one.
+        new: begin a new run even if there is one.
+        arms: only these arms of the profile, or others of study.toml.
+        blocks: another number of blocks.
+        extra: parameters that every session gets (base_url, port, ...).
+
+    Raises:
+        StoreError: the run was begun with another plan.
+        BadInput: an unknown arm.
+    """
+    if arms or blocks:
+        chosen = [study.arm(arm).name for arm in arms or profile.arms]
+        profile = profile.model_copy(update={"arms": chosen, "blocks": blocks or profile.blocks})
+    extra = extra or {}
+    given = Parameters.checked({"arm": profile.arms[0], **extra})
+    applied = [given.applied_to(study.arm(arm)) for arm in profile.arms]
+    record = run_record(
+        "", root, study, profile, arms=profile.arms, label=profile.name,
+        plan_sha256=identity.plan_sha256(study, profile, applied, extra),
+    )  # fmt: skip
+    name = name or _fitting_name(runs, record, new)
+    folder = store.RunFolder.create(runs / name, record.model_copy(update={"run": name}))
+    copy = folder.path / "study.toml"
+    if not copy.exists():
+        store.write_text(copy, (root / "study.toml").read_text(encoding="utf-8"))
+    sessions = design.plan(profile, study.seed)
+    return Job(root, profile, folder, sessions, extra, planned_calibration(profile))
+
+
+def planned_calibration(profile: Profile) -> PlannedCalibration:
+    """The calibration of the client at a profile's loads, on this machine."""
+    return PlannedCalibration(tuple(sorted(profile.users)), len(cells_of(profile.users)))
+
+
+def _fitting_name(runs: Path, record: Run, new: bool) -> str:
+    """The newest run of the profile that was begun with this plan, or a name for a new one."""
+    names = run_names(runs, record.profile)
+    if not new:
+        for name in reversed(names):
+            if store.RunFolder.open(runs / name).same_plan(record):
+                return name
+    number = int(names[-1].rpartition("-")[2]) + 1 if names else 1
+    return f"{record.profile}-{number}"
+
+
+def expected_minutes(
+    study: Study, profile: Profile, runs: list[store.RunFolder]
+) -> dict[str, float]:
+    """Minutes that a session of each arm should take, and the calibration ("instrument").
+
+    From sessions of the same profile measured before, else the estimate in study.toml.
+    """
+    calibration = planned_calibration(profile)
+    seconds = study.calibration(profile).seconds + CALIBRATION_CELL_S
+    known = {**profile.session_minutes, calibration.arm: calibration.cells * seconds / 60}
+    for folder in runs:
+        if folder.run.profile != profile.name:
+            continue
+        for session in folder.sessions():
+            record = session.record
+            if record.complete and len(record.starts) == 1 and record.finished_utc:
+                seconds = _between(record.starts[0].started_utc, record.finished_utc)
+                known[record.arm] = seconds / 60
+    return known
+
+
+def _between(start_utc: str, end_utc: str) -> float:
+    return (datetime.fromisoformat(end_utc) - datetime.fromisoformat(start_utc)).total_seconds()
