@@ -146,11 +146,13 @@ def _print_client(said: dict[str, Any]) -> None:
     )
     cpu = "unknown" if client["cpu_cores"] is None else f"{client['cpu_cores']:.0%} of a core"
     console.print(f"Client: sent after it was due by {lag} ms; CPU {cpu}.")
-    instrument = said.get("instrument")
-    if instrument is None:
-        console.print("Instrument error at this load: not measured.")
-    else:
-        console.print(f"Instrument error at this load: {instrument['text']}.", markup=False)
+    print_instrument(said["instrument"], said["instrument_problem"])
+
+
+def print_instrument(instrument: dict[str, Any] | None, problem: str) -> None:
+    """The client's own error, or why it is not known."""
+    told = instrument["text"] if instrument else f"not known: {problem}".rstrip(".")
+    console.print(f"The client's own error at this load: {told}.", markup=False)
 
 
 def print_verdict(said: dict[str, Any]) -> None:
@@ -204,6 +206,8 @@ def print_search(said: dict[str, Any]) -> None:
         ],
         "Probes, in their order",
     )
+    highest = max(said["probes"], key=lambda one: one["at"])
+    print_instrument(highest["instrument"], said["instrument_problem"])
     for note in said["notes"]:
         console.print(f"Note: {note}.", markup=False)
     low, high, point = said["highest_that_holds"], said["lowest_that_fails"], said["estimate"]

@@ -9,11 +9,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from heavyweight.estimates.assessment import percentile_row
+from heavyweight.loadtest.calibration import error_at
 from heavyweight.records import Cell, Session
 from heavyweight.stats.requests import Quantity, Requests
-from heavyweight.store import CellFile
 from heavyweight.validity import Check, check_cell
 
 ORDER: tuple[Quantity, ...] = ("ttft", "itl", "tpot", "e2e")
@@ -27,7 +28,10 @@ REMEDIES = {
     "load below what the server can do",
     "server": "look at the server; something else used it, or it changed meanwhile",
     "machine": "stop other programs, and measure again",
+    "instrument": "leave out --no-calibrate; if the error is too large, lower the load, or give "
+    "the client more of the machine",
 }
+INSTRUMENT = "instrument"
 
 
 def limits_for(limits: Mapping[str, float], session: Session, here: bool) -> dict[str, float]:
@@ -46,23 +50,30 @@ def limits_for(limits: Mapping[str, float], session: Session, here: bool) -> dic
 
 
 def judge_load(
-    file: CellFile, session: Session, limits: Mapping[str, float]
-) -> tuple[dict[str, Any], Requests]:
+    file: str, requests: Requests, session: Session, limits: Mapping[str, float],
+    calibration: pd.DataFrame | None = None, *, instrument_too: bool = True,
+) -> dict[str, Any]:  # fmt: skip
     """All that one load says.
 
     Args:
-        file: what was measured.
+        file: its name.
+        requests: its rows.
         session: of :func:`heavyweight.loadtest.plan.session_of`.
         limits: of :func:`limits_for`.
+        calibration: the client's own error, rows of ``estimates.instrument_table``.
+        instrument_too: whether the check of that error is made already.
 
     Returns:
-        Values that JSON can hold, infinite ones included, and the rows that they come from.
+        Plain values; numbers that do not exist are NaN.
     """
-    cell = file.cell
-    requests = Requests.read(file.requests(), cell)
-    checks = [_told(check) for check in check_cell(cell, session, requests, limits)]
-    said = {
-        "file": file.path.name,
+    cell = requests.cell
+    checks = [
+        _told(check)
+        for check in check_cell(cell, session, requests, limits, calibration=calibration)
+        if instrument_too or check.name != INSTRUMENT
+    ]
+    return {
+        "file": file,
         "valid": all(check.passed for check in checks),
         "emulated": cell.emulated,
         "load": _load(cell),
@@ -73,9 +84,11 @@ def judge_load(
         "throughput": {"tok_s": requests.tokens_per_s, "requests_s": requests.requests_per_s},
         "latency": [percentile_row(requests, q, p) for q in ORDER for p in PERCENTS],
         "client": _client(requests),
+        "instrument": None
+        if calibration is None
+        else error_at(calibration, requests, session.machine.machine_id),
         "checks": [asdict(check) for check in checks],
     }
-    return said, requests
 
 
 def _told(check: Check) -> Check:

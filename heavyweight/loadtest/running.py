@@ -4,6 +4,7 @@
 
     DIR/session.json             records.Session: the server as far as it is known, the machine
     DIR/n0008-<id>.parquet       one cell (r0012.5-... in an open loop); a search has several
+    DIR/instrument/              the client's own error at this load
     DIR/load.json                what it says, as `heavyweight load --json` prints it
 """
 
@@ -15,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from heavyweight import __version__, load, store
-from heavyweight.errors import BadInput, StudyError
+from heavyweight.errors import BadInput, Stopped, StudyError
 from heavyweight.load.spec import LoadSpec
 from heavyweight.loadtest import plan
+from heavyweight.loadtest.calibration import calibrated
 from heavyweight.loadtest.objective import Objective
 from heavyweight.loadtest.plan import Load
 from heavyweight.loadtest.result import finite, judge_load, limits_for
@@ -45,6 +49,7 @@ class LoadTest:
         folder: where it is kept; it must not hold another one.
         limits: of the validity checks, from study.toml.
         crew: workers that make the load together; None: one process here.
+        calibrate: whether to measure the client's own error as well.
     """
 
     target: Target
@@ -52,9 +57,10 @@ class LoadTest:
     folder: Path
     limits: Mapping[str, float]
     crew: Crew | None = None
+    calibrate: bool = True
 
     def measure(self, load_: float | None, on_progress: OnProgress | None = None) -> dict[str, Any]:
-        """Measure one load and judge it.
+        """Measure one load, and the client's own error at it, and judge it.
 
         Args:
             load_: users, or requests per second; None: a trace.
@@ -68,7 +74,33 @@ class LoadTest:
             Stopped, StudyError: nothing is kept of it.
         """
         spec = self.asked.spec(self.target, self.folder, load_)
-        return self._cell(spec, self._begin([spec.users]), on_progress)[0]
+        session = self._begin([spec.users])
+        file, requests = self._cell(spec, on_progress)
+        calibration, problem = self._calibrated(requests, on_progress)
+        said = self._judged(file, requests, session, calibration)
+        return said | {"instrument_problem": problem}
+
+    def _judged(
+        self, file: str, requests: Requests, session: Session,
+        calibration: pd.DataFrame | None, *, instrument_too: bool = True,
+    ) -> dict[str, Any]:  # fmt: skip
+        limits = limits_for(self.limits, session, self.target.here)
+        return judge_load(
+            file, requests, session, limits, calibration, instrument_too=instrument_too
+        )
+
+    def _calibrated(
+        self, requests: Requests, on_progress: OnProgress | None
+    ) -> tuple[pd.DataFrame | None, str]:
+        """The client's own error at a load, or why it is not known."""
+        if not self.calibrate:
+            return None, "it was not asked for"
+        try:
+            return calibrated(requests, self.folder, on_progress), ""
+        except Stopped:
+            raise
+        except StudyError as error:
+            return None, str(error)
 
     def search(
         self, objectives: list[Objective], range_: Range,
@@ -91,10 +123,12 @@ class LoadTest:
         search = Search(range_, tuple(one.allowed for one in objectives))
         self.asked.spec(self.target, self.folder, range_.highest)  # refuse it before it begins
         session = self._begin([])
-        probes = []
+        probes: list[tuple[float, dict[str, Any]]] = []
+        rows: list[Requests] = []
         while (at := search.next()) is not None:
             spec = self.asked.spec(self.target, self.folder, at, search.probes + 1)
-            said, requests = self._cell(spec, session, on_progress)
+            file, requests = self._cell(spec, on_progress)
+            said = self._judged(file, requests, session, None, instrument_too=False)
             tallies = [one.tally(requests) for one in objectives]
             on_time = all(c["passed"] for c in said["checks"] if c["name"] == "client")
             search.add(at, tallies, on_time)
@@ -107,9 +141,14 @@ class LoadTest:
                     for o, t in zip(objectives, tallies, strict=True)
                 ],
             }
-            probes.append(said)
+            probes.append((at, said))
+            rows.append(requests)
             if on_probe is not None:
                 on_probe(at, said)
+        highest = max(range(len(probes)), key=lambda i: probes[i][0])
+        calibration, problem = self._calibrated(rows[highest], on_progress)
+        for (_, probe), requests in zip(probes, rows, strict=True):
+            probe.update(self._judged(probe["file"], requests, session, calibration))
         answer = search.answer()
         return {
             "objectives": [one.text for one in objectives],
@@ -119,7 +158,8 @@ class LoadTest:
             "estimate": answer.point,
             "confidence": range_.confidence,
             "notes": list(answer.notes),
-            "probes": probes,
+            "instrument_problem": problem,
+            "probes": [said for _, said in probes],
         }
 
     def _begin(self, users: list[int]) -> Session:
@@ -144,17 +184,16 @@ class LoadTest:
         store.write_json(folder / store.SESSION_FILE, session)
         return session
 
-    def _cell(
-        self, spec: LoadSpec, session: Session, on_progress: OnProgress | None
-    ) -> tuple[dict[str, Any], Requests]:
+    def _cell(self, spec: LoadSpec, on_progress: OnProgress | None) -> tuple[str, Requests]:
+        """Measure one cell; its file's name and its rows."""
         if self.crew is None:
             path = load.measure(spec, on_progress)
         else:
             from heavyweight.loadtest import fleet  # not above: Dask takes a second to load
 
             path = fleet.measure(self.crew, spec, on_progress)
-        limits = limits_for(self.limits, session, self.target.here)
-        return judge_load(store.CellFile(path), session, limits)
+        file = store.CellFile(path)
+        return path.name, Requests.read(file.requests(), file.cell)
 
     def write(self, result: dict[str, Any]) -> dict[str, Any]:
         """Write load.json.

@@ -49,7 +49,7 @@ def _percent(estimate: Estimate) -> str:
 
 
 def client(e: Evidence) -> list[Part]:
-    """Requests were sent when they were due."""
+    """Requests were sent when they were due, and the parts of a load had one time."""
     r = e.requests
     lag_ms = ((r.sent_ns - r.due_ns) / 1e6)[r.in_window & ~np.isnan(r.sent_ns)]
     # A closed loop counts latency from sending, but a client that is late to send is late to stamp.
@@ -60,7 +60,12 @@ def client(e: Evidence) -> list[Part]:
     limit = max(limit, e.limit("dispatch_lag_fraction") * float(np.median(scale_ms)))
     p99 = float(np.quantile(lag_ms, 0.99, method="inverted_cdf"))
     detail = f"requests were sent {p99:.3g} ms after they were due (p99)"
-    return [Part(p99, limit, "ms", p99 <= limit, detail)]
+    parts = [Part(p99, limit, "ms", p99 <= limit, detail)]
+    if e.cell.clock_error_ns is not None:
+        apart_ms, limit = e.cell.clock_error_ns / 1e6, e.limit("dispatch_lag_ms")
+        detail = f"the clocks of its {e.cell.parts} parts may be {apart_ms:.3g} ms apart"
+        parts.append(Part(apart_ms, limit, "ms", apart_ms <= limit, detail))
+    return parts
 
 
 def machine(e: Evidence) -> list[Part]:
