@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import time
@@ -26,6 +27,9 @@ from heavyweight.load.connection import BODY_LIMIT, Exchange, TimedConnector, Ti
 from heavyweight.load.spec import Timeouts, is_loopback, server_root
 from heavyweight.records import ErrorClass
 from heavyweight.workload import Prompt
+
+# What keeps this machine from opening a connection; the server has no part in it.
+OWN_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS})
 
 
 class Client:
@@ -104,7 +108,8 @@ class Client:
         except (TimeoutError, aiohttp.ServerTimeoutError) as error:
             exchange.finish(ErrorClass.TIMEOUT_CONNECT, repr(error))
         except (aiohttp.ClientError, OSError) as error:
-            exchange.finish(ErrorClass.REFUSED, repr(error))
+            own = getattr(error, "errno", None) in OWN_FAULTS
+            exchange.finish(ErrorClass.CLIENT if own else ErrorClass.REFUSED, repr(error))
         return None
 
     async def send(self, exchange: Exchange, connection: Connection) -> None:

@@ -134,7 +134,7 @@ def _model(root: str, api: str, model: str | None, headers: dict[str, str]) -> s
     served = _names(said, ollama)
     if model is None and len(served) == 1:
         return served[0]
-    wanted = (model, f"{model}:latest" if ollama else model)
+    wanted = (model, f"{model}:latest")  # as Ollama calls a model without a tag
     if model is not None and any(name in served for name in wanted):
         return model
     raise BadInput(
