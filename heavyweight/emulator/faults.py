@@ -89,7 +89,7 @@ def _data(write: Write) -> bytes:
 
 
 _ZEROS = re.compile(rb',"usage":\{[^}]*\}')
-_COUNTS = re.compile(rb',"(?:prompt_)?eval_count":\d+')
+_COUNTS = re.compile(rb',"(?:prompt_)?eval_count":[^,]+')
 _COMPLETION = re.compile(rb'("(?:completion_tokens|eval_count)":)([1-9]\d*)')
 
 

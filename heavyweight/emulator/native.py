@@ -26,16 +26,16 @@ def stamp() -> bytes:
     return time.strftime(f"%Y-%m-%dT%H:%M:%S.{ns:09d}Z", time.gmtime(seconds)).encode()
 
 
-def fill(data: bytes, durations_ns: tuple[int, int, int, int]) -> bytes:
+def fill(data: bytes, durations_ns: tuple[int, ...]) -> bytes:
     """Put the durations, in the order of :data:`DURATIONS`, in the place of their marks."""
     for mark, duration_ns in zip(_MARKS.values(), durations_ns, strict=True):
         data = data.replace(b'"%b"' % mark.encode(), str(duration_ns).ljust(_WIDTH).encode())
     return data
 
 
-def has_durations(data: object) -> bool:
-    """Whether these are bytes with marks of durations."""
-    return isinstance(data, bytes) and _MARKS["total_duration"].encode() in data
+def has_durations(data: bytes) -> bool:
+    """Whether it has marks of durations."""
+    return _MARKS["total_duration"].encode() in data
 
 
 def _line(kind: str, model: str, text: str, more: dict[str, Any]) -> bytes:

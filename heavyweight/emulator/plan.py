@@ -1,11 +1,13 @@
 """Answers as bytes for the socket, made before they are due.
 
-What differs between two answers to alike requests is their id, or the stamp and the durations on
-Ollama's own routes: each has a mark of fixed length, so that the rest is made once and kept.
+What differs between two answers to alike requests is their id and the count of the prompt, or the
+stamp and the durations on Ollama's own routes: each has a mark of fixed length, so that the rest is
+made once and kept.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +21,9 @@ SSE = b"text/event-stream"
 JSON = b"application/json"
 FLOOD_BLOCK = 1 << 16  # bytes of one write of a flood
 _VLLM_DIGITS = 32
+_PROMPT_MARK, _TOTAL_MARK = b"\0", b"\1"  # one for each digit
+_COUNTS = re.compile(rb'("(?:prompt_tokens|prompt_eval_count)":)[1-9]\d*')
+_TOTAL = re.compile(rb'("total_tokens":)[1-9]\d*')
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,8 @@ class Ask:
         api: the manner.
         kind: ``chat``, ``completions``, ``ollama-chat`` or ``ollama-generate``.
         model: name of the model.
-        prompt_tokens: of the prompt.
+        prompt_digits: digits of the count of the prompt's tokens.
+        total_digits: digits of the count of all tokens.
         output_tokens: of the answer.
         tokens_per_chunk: tokens in one chunk.
         with_usage: whether the usage was asked for.
@@ -42,7 +48,8 @@ class Ask:
     api: Manner
     kind: str
     model: str
-    prompt_tokens: int
+    prompt_digits: int
+    total_digits: int
     output_tokens: int
     tokens_per_chunk: int = 1
     with_usage: bool = True
@@ -79,7 +86,7 @@ class Plan:
         tokens: of each write, the tokens that it brings.
         tail: what ends the body.
         mark: bytes in the data that the request's own value replaces; None: nothing.
-        late: number of the first write with marks of durations.
+        late: number of the first write with marks of counts or durations.
         close: whether the connection ends with the answer.
         joined: whether writes may be joined where they are due at once.
         repeat: after the writes this again and again, without end.
@@ -119,26 +126,34 @@ def _ident(ask: Ask, own: str) -> str:
     return f"{'cmpl' if ask.kind == 'completions' else 'chatcmpl'}-{own}"
 
 
-def plan_of(ask: Ask, value: bytes) -> Plan:
+def fill(data: bytes, ask: Ask, prompt_tokens: int, durations_ns: tuple[int, ...]) -> bytes:
+    """Put counts and durations, in the order of ``native.DURATIONS``, in the place of marks."""
+    data = data.replace(_PROMPT_MARK * ask.prompt_digits, b"%d" % prompt_tokens)
+    total = b"%d" % (prompt_tokens + ask.output_tokens)
+    data = data.replace(_TOTAL_MARK * ask.total_digits, total)
+    return native.fill(data, durations_ns) if ask.is_native else data
+
+
+def plan_of(ask: Ask, value: bytes, prompt_tokens: int) -> Plan:
     """The plan of an answer; one that splits its marks is made anew for each request."""
-    return _plan(ask, value) if ask.fault == "bytewise" else _kept(ask)
+    return _plan(ask, value, prompt_tokens) if ask.fault == "bytewise" else _kept(ask)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def _kept(ask: Ask) -> Plan:
-    return _plan(ask, None)
+    return _plan(ask, None, 0)
 
 
-def _plan(ask: Ask, value: bytes | None) -> Plan:
+def _plan(ask: Ask, value: bytes | None, prompt_tokens: int) -> Plan:
     if ask.is_native:
         mark = native.STAMP_MARK
     else:
         digits = ask.digits if ask.api == "ollama" else _VLLM_DIGITS
         mark = _ident(ask, "@" * digits).encode()
-    good = _writes(ask, mark.decode())
+    good = [_marked(ask, write) for write in _writes(ask, mark.decode())]
     if value is not None:
         good = [
-            Write(w.step, native.fill(w.data.replace(mark, value), (0, 0, 0, 0)), w.tokens)
+            Write(w.step, fill(w.data.replace(mark, value), ask, prompt_tokens, (0,) * 4), w.tokens)
             for w in good
             if isinstance(w.data, bytes)
         ]
@@ -151,9 +166,24 @@ def _plan(ask: Ask, value: bytes | None) -> Plan:
     return _framed(ask, writes, mark if value is None else None, joined, repeat)
 
 
+def _marked(ask: Ask, write: Write) -> Write:
+    """The write with marks for the counts, where it has counts."""
+    data = write.data
+    if (write.tokens and ask.stream) or not isinstance(data, bytes):
+        return write
+    data = _COUNTS.sub(rb"\g<1>" + _PROMPT_MARK * ask.prompt_digits, data)
+    data = _TOTAL.sub(rb"\g<1>" + _TOTAL_MARK * ask.total_digits, data)
+    return Write(write.step, data, write.tokens)
+
+
+def _is_late(data: bytes | Act) -> bool:
+    """Whether it has marks of counts or durations."""
+    return isinstance(data, bytes) and (_PROMPT_MARK in data or native.has_durations(data))
+
+
 def _writes(ask: Ask, ident: str) -> list[Write]:
     """The writes of the good answer."""
-    counts = {"prompt_tokens": ask.prompt_tokens, "output_tokens": ask.output_tokens}
+    counts = {"prompt_tokens": 1, "output_tokens": ask.output_tokens}
     if not ask.stream:
         if ask.is_native:
             data = native.whole(ask.model, kind=ask.kind, **counts)
@@ -221,7 +251,7 @@ def _framed(
         extension = b';note="a;b"' if frame == "chunk-extension" else b""
         return b"%x%b\r\n%b\r\n" % (len(data), extension, data)
 
-    marked = (i for i, w in enumerate(writes) if native.has_durations(w.data))
+    marked = (i for i, w in enumerate(writes) if _is_late(w.data))
     return Plan(
         head=b"\r\n".join(lines) + b"\r\n\r\n",
         early_head=ask.api == "vllm" and ask.stream,

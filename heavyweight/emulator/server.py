@@ -141,7 +141,7 @@ class Emulator:
         refused = self._refuse(request.path, fault)
         if refused is None:
             try:
-                ask = self._ask(request, fault)
+                ask, prompt_tokens = self._ask(request, fault)
             except _NOT_A_REQUEST as error:
                 refused = 400, f"not a request: {error}", {}
             else:
@@ -161,7 +161,7 @@ class Emulator:
             connection.stream = stream
             if fault != "stall-headers":
                 value = plan.value_of(ask, self._received, self._prefix)
-                stream.set_plan(plan.plan_of(ask, value), value)
+                stream.set_plan(ask, value, prompt_tokens)
                 self.engine.submit(stream, request.body)
 
     def _refuse(self, path: str, fault: str | None) -> tuple[int, str, dict[str, str]] | None:
@@ -175,8 +175,8 @@ class Emulator:
             return 503, BUSY, {}
         return None
 
-    def _ask(self, request: http.Request, fault: str | None) -> plan.Ask:
-        """What the request asks for.
+    def _ask(self, request: http.Request, fault: str | None) -> tuple[plan.Ask, int]:
+        """What the request asks for, and the tokens of its prompt.
 
         Raises:
             One of _NOT_A_REQUEST: it is not a request of this route.
@@ -192,11 +192,13 @@ class Emulator:
         tokens = min(tokens, _MOST_TOKENS) if tokens > 0 else _OUTPUT_TOKENS
         if fault in faults.LENGTHS:
             tokens = faults.LENGTHS[fault](tokens)
-        return plan.Ask(
+        prompt_tokens = max(1, self._prompt_tokens(kind, body))
+        ask = plan.Ask(
             api=self.options.api,
             kind=kind,
             model=str(body.get("model")),
-            prompt_tokens=self._prompt_tokens(kind, body),
+            prompt_digits=len(str(prompt_tokens)),
+            total_digits=len(str(prompt_tokens + tokens)),
             output_tokens=tokens,
             tokens_per_chunk=self.options.tokens_per_chunk,
             with_usage=bool((body.get("stream_options") or {}).get("include_usage")),
@@ -205,6 +207,7 @@ class Emulator:
             digits=len(str(self._received)),
             chunked=request.chunked,
         )
+        return ask, prompt_tokens
 
     def _prompt_tokens(self, kind: str, body: dict[str, Any]) -> int:
         """One a word, and what a template adds; vLLM's /v1/completions has none."""

@@ -6,9 +6,8 @@ import time
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
-from heavyweight.emulator import native
 from heavyweight.emulator.faults import FLOOD_BYTES
-from heavyweight.emulator.plan import Plan
+from heavyweight.emulator.plan import Ask, Plan, fill, plan_of
 from heavyweight.emulator.wire import Act
 
 if TYPE_CHECKING:
@@ -32,9 +31,9 @@ class Stream:
 
     __slots__ = (
         "_engine", "_index", "_repeated_bytes", "_repeating", "_upto", "_waits", "admitted_ns",
-        "connection", "ended_ns", "first_ns", "head", "itl_ns", "offsets_ns", "pending", "plan",
-        "queued", "read_ns", "request_id", "status", "tokens", "ttft_ns", "value", "write_ns",
-        "written",
+        "ask", "connection", "ended_ns", "first_ns", "head", "itl_ns", "offsets_ns", "pending",
+        "plan", "prompt_tokens", "queued", "read_ns", "request_id", "status", "tokens", "ttft_ns",
+        "value", "write_ns", "written",
     )  # fmt: skip
 
     def __init__(
@@ -47,7 +46,6 @@ class Stream:
         self._engine, self.connection = engine, connection
         self.read_ns, self.request_id = read_ns, request_id
         self.plan: Plan | None = None  # None: nothing is ever written
-        self.value = b""
         self.head = b""
         self.status: int | None = None
         self.ttft_ns = self.itl_ns = 0
@@ -65,9 +63,11 @@ class Stream:
         self._waits = self._repeating = False
         self._repeated_bytes = 0
 
-    def set_plan(self, plan: Plan, value: bytes) -> None:
-        """What is to be written, and what replaces the mark in it."""
-        self.plan, self.value, self.head, self.status = plan, value, plan.head, 200
+    def set_plan(self, ask: Ask, value: bytes, prompt_tokens: int) -> None:
+        """What is to be written, and what replaces the marks in it."""
+        self.ask, self.value, self.prompt_tokens = ask, value, prompt_tokens
+        self.plan = plan_of(ask, value, prompt_tokens)
+        self.head, self.status = self.plan.head, 200
 
     def early_head(self) -> None:
         """Write the head as soon as the request was read, as vLLM does."""
@@ -132,7 +132,7 @@ class Stream:
             if mark:
                 part = part.replace(mark, self.value)
                 if index > plan.late:
-                    part = native.fill(part, self._durations())
+                    part = fill(part, self.ask, self.prompt_tokens, self._durations())
             if self.head:
                 part, self.head = self.head + part, b""
             self._index = index

@@ -84,6 +84,22 @@ def test_ollamas_own(api: str, kind: str) -> None:
     assert last["total_duration"] >= parts
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("stream", [True, False])
+def test_counts_of_any_length(kind: str, stream: bool) -> None:
+    for words_of_prompt, tokens in ((1, 1), (86, 1), (87, 900), (987, 12)):
+        text = "w " * words_of_prompt
+        answer = answered(kind, body_of(tokens, text, stream=stream), api="ollama", itl_ms=0)
+        found = [json.loads(answer.text)] if not stream else payloads(kind, answer.text)
+        prompt_tokens = words_of_prompt + 13
+        if kind in NATIVE_KINDS:
+            told = [found[-1]["prompt_eval_count"], found[-1]["eval_count"]]
+        else:
+            told = list(found[-1]["usage"].values())
+            assert told.pop() == prompt_tokens + tokens
+        assert told == [prompt_tokens, tokens]
+
+
 def test_the_wait_for_a_slot_is_in_ollamas_durations() -> None:
     async def two() -> list[dict[str, Any]]:
         async with serving(slots=1, ttft_ms=20, itl_ms=1) as base_url:
@@ -134,19 +150,19 @@ def test_lawful_manners_say_the_same(kind: str, manner: str) -> None:
 
 
 def plan(kind: str, fault: str | None, **fields: Any) -> Any:
-    asked = Ask("vllm", kind, "emulated", 16, 4, fault=fault, **fields)
-    return plan_of(asked, value_of(asked, 1, "0" * 16))
+    asked = Ask("vllm", kind, "emulated", 2, 2, 4, fault=fault, **fields)
+    return plan_of(asked, value_of(asked, 1, "0" * 16), 16)
 
 
 @pytest.mark.parametrize("api", ["ollama", "vllm"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fault", [*faults.STREAM, *faults.FRAMES, "wrong-type"])
 def test_every_fault_of_a_stream_changes_it(api: str, kind: str, fault: str) -> None:
-    asked = Ask(api, kind, "emulated", 16, 4)  # type: ignore[arg-type]
-    spoilt = Ask(api, kind, "emulated", 16, 4, fault=fault)  # type: ignore[arg-type]
+    asked = Ask(api, kind, "emulated", 2, 2, 4)  # type: ignore[arg-type]
+    spoilt = Ask(api, kind, "emulated", 2, 2, 4, fault=fault)  # type: ignore[arg-type]
     value = value_of(asked, 1, "0" * 16)
-    assert plan_of(asked, value) != plan_of(spoilt, value)
-    steps = plan_of(spoilt, value).steps
+    assert plan_of(asked, value, 16) != plan_of(spoilt, value, 16)
+    steps = plan_of(spoilt, value, 16).steps
     assert list(steps) == sorted(steps)
 
 
