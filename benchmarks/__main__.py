@@ -22,7 +22,7 @@ from benchmarks.sample import ServerLog
 from benchmarks.table import Results, layers_text, rows, text
 from benchmarks.tools import AiPerf, GuideLlm, VllmBench
 from heavyweight import __version__
-from heavyweight.errors import BadInput, StudyError
+from heavyweight.errors import BadInput, Stopped, StudyError
 from heavyweight.machine import cpu_info, usable_cores
 
 CLIENTS: tuple[Client, ...] = (
@@ -112,6 +112,8 @@ def one_run(case: Case, client: Client, cores: tuple[int, int], results: Results
             if sample.failed:
                 results.failures.append(f"{client.name}, {case.name}: {sample.failed} failed")
             results.add(case.name, client.name, measured(sample, ServerLog.read(log), case))
+        except Stopped:
+            raise
         except (StudyError, OSError, ValueError, KeyError) as error:
             results.failures.append(f"{client.name}, {case.name}: {type(error).__name__}: {error}")
 
@@ -146,7 +148,7 @@ def benchmark(asked: argparse.Namespace) -> dict[str, Any]:
     return {
         "version": __version__, "python": platform.python_version(), "cpu": cpu_info()[0],
         "client_core": cores[0], "server_core": cores[1], "seconds": time.monotonic() - began_s,
-        "clients": names, "results": rows(results, measured_cases, names), "layers": costs,
+        "versions": peers.VERSIONS, "clients": names, "results": rows(results, measured_cases, names), "layers": costs,
         "failures": results.failures,
     }  # fmt: skip
 
@@ -158,16 +160,17 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         told = benchmark(asked)
+    except (KeyboardInterrupt, Stopped):
+        say("stopped")
+        return 130
     except StudyError as error:
         say(str(error))
         return 2
-    except KeyboardInterrupt:
-        say("stopped")
-        return 130
     if asked.json:
         print(json.dumps(told, indent=2))
         return 0
     print(f"{told['cpu']}; client on core {told['client_core']}, server on {told['server_core']}")
+    print(", ".join(f"{name} {version}" for name, version in told["versions"].items()))
     print(
         "medians (x ratio to heavyweight; of a %, the ratio of what is missing), "
         "then [min, max] and number of runs\n"

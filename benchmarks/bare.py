@@ -159,7 +159,8 @@ def schedule(task: dict[str, Any]) -> np.ndarray[Any, Any]:
     if task["arrivals"] == "constant":
         return np.full(count, 1 / task["rate_per_s"])
     gaps_s = np.random.default_rng(1).exponential(1 / task["rate_per_s"], count)
-    return gaps_s[np.cumsum(gaps_s) <= task["seconds"]]
+    inside: np.ndarray[Any, Any] = gaps_s[np.cumsum(gaps_s) <= task["seconds"]]
+    return inside
 
 
 def report(done: list[Answer], task: dict[str, Any], cpu_s: float) -> dict[str, Any]:

@@ -118,6 +118,6 @@ CASES: tuple[Case, ...] = (
     ),
     Case(
         "1024", "1,024 streams at 50 tokens/s each, TTFT 200 ms, 128 tokens", _ttft(20.0, 1.0),
-        ttft_ms=200, itl_ms=20, tokens=128, users=1024, seconds=2.74, requests=2048,
+        ttft_ms=200, itl_ms=20, tokens=128, users=1024, seconds=2.74, requests=1536,
     ),
 )  # fmt: skip

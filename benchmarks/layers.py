@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -91,11 +92,11 @@ def _own(task: dict[str, Any], seconds: dict[str, float]) -> None:
 
     _, done = _in_loop(load)
     origin_ns = min(one.due_ns for one in done)
-    seconds["rows"], table = _cpu_s(lambda: rows.table(done, origin_ns, 1, task["tokens"]))
-    with tempfile.TemporaryDirectory() as folder:
-        seconds["store"], _ = _cpu_s(
-            lambda: store.write_cell(Path(folder), _cell(task, origin_ns), table)
-        )
+    cell = _cell(task, origin_ns)
+    for counted in (done[:1], done):  # the first is not: what is loaded once is no layer's cost
+        seconds["rows"], table = _cpu_s(partial(rows.table, counted, origin_ns, 1, task["tokens"]))
+        with tempfile.TemporaryDirectory() as folder:
+            seconds["store"], _ = _cpu_s(partial(store.write_cell, Path(folder), cell, table))
 
 
 def _cell(task: dict[str, Any], origin_ns: int) -> Cell:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import uv
@@ -111,6 +112,10 @@ def _no_tokenizer() -> str | None:
 
 GUIDELLM = Environment("guidellm", "0.8.1", ("jinja2", "torch==2.11.0"))  # vLLM's torch
 AIPERF = Environment("aiperf", "0.13.0")
+VERSIONS = {
+    "aiohttp": version("aiohttp"), "uvloop": version("uvloop"), "vllm": VLLM_VERSION,
+    "guidellm": GUIDELLM.version, "aiperf": AIPERF.version,
+}  # fmt: skip
 
 
 def vllm_python() -> Path:
