@@ -148,7 +148,8 @@ def benchmark(asked: argparse.Namespace) -> dict[str, Any]:
     return {
         "version": __version__, "python": platform.python_version(), "cpu": cpu_info()[0],
         "client_core": cores[0], "server_core": cores[1], "seconds": time.monotonic() - began_s,
-        "versions": peers.VERSIONS, "clients": names, "results": rows(results, measured_cases, names), "layers": costs,
+        "versions": peers.VERSIONS, "clients": names,
+        "results": rows(results, measured_cases, names), "layers": costs,
         "failures": results.failures,
     }  # fmt: skip
 
