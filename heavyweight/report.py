@@ -20,7 +20,7 @@ from heavyweight.estimates import Assessment, assess
 from heavyweight.figures import Provenance
 from heavyweight.store import RunFolder, write_text
 
-NOTEBOOKS = ("throughput", "latency")
+NOTEBOOKS = ("throughput", "latency", "instrument")
 HEADING = re.compile(r'<h([1-3]) id="([^"]+)">(.*?)</h\1>', re.DOTALL)
 ANCHOR = re.compile(r'<a class="anchor-link".*?</a>', re.DOTALL)
 LONG_WORDS = re.compile(r"<td>([^<]{46,})</td>")

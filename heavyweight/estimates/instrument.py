@@ -27,13 +27,14 @@ ERRORS = tuple(
     for statistic in ("mean", "p99", "p99_low", "p99_high", "max")
 )
 COLUMNS = (
-    "setting", "loop", "users", "rate_per_s", "machine_id", "requests", "failed", "unmatched",
+    "setting", "loop", "users", "rate_per_s", "machine_id", "server_ttft_ms", "server_itl_ms",
+    "output_tokens", "requests", "failed", "unmatched",
     "window_s", "lag_p50_ms", "lag_p99_ms", "lag_p99_low_ms", "lag_p99_high_ms", "lag_max_ms",
     *ERRORS, "tokens_sent", "tokens_seen", "tokens_seen_fraction", "events", "events_per_s",
     "client_cpu_share", "client_cpu_us_per_event", "client_rss_bytes", "other_cpu_cores",
 )  # fmt: skip
 WORDS = ("setting", "loop", "machine_id")
-WHOLE = ("users", "requests", "failed", "unmatched", "events")
+WHOLE = ("users", "output_tokens", "requests", "failed", "unmatched", "events")
 
 
 def instrument_table(folder: Path) -> pd.DataFrame:
@@ -43,15 +44,21 @@ def instrument_table(folder: Path) -> pd.DataFrame:
         folder: of a run, or of a calibration by itself.
 
     Returns:
-        One row a setting and load; no row where nothing was calibrated. setting (alone, busy,
-        saturation), loop, users (0: an open loop), rate_per_s, machine_id; requests of the window
-        that succeeded and are in the server's log, failed, unmatched (not in the log), window_s;
-        lag_* (sent after due, ms: p50, p99 with its 95% interval, max); for ttft, e2e, itl, tpot
-        NAME_error_mean_ms (signed), NAME_error_p99_ms of the absolute error with its 95% interval
-        of order statistics where it is estimable, NAME_error_max_ms (absolute); tokens_sent and
-        tokens_seen in the window and their ratio; events (chunks with text) and events/s;
-        client_cpu_share (cores), client_cpu_us_per_event, client_rss_bytes, other_cpu_cores (work
-        of neither client nor server). A p99 of fewer than 100 values is their maximum.
+        One row a setting and load; no row where nothing was calibrated.
+
+        - setting (alone, busy, saturation), loop, users (0: an open loop), rate_per_s, machine_id
+        - server_ttft_ms and server_itl_ms of the emulated server (0: as fast as it can),
+          output_tokens
+        - requests of the window that succeeded and are in the server's log, failed, unmatched (not
+          in the log), window_s
+        - lag_* (sent after due, ms): p50, p99 with its 95% interval, max
+        - for ttft, e2e, itl, tpot: NAME_error_mean_ms (signed), NAME_error_p99_ms of the absolute
+          error with its 95% interval of order statistics where it is estimable, and
+          NAME_error_max_ms; the p99 of fewer than 100 values is their maximum
+        - tokens_sent and tokens_seen in the window and their ratio; events (chunks with text),
+          events_per_s
+        - client_cpu_share (cores), client_cpu_us_per_event, client_rss_bytes, other_cpu_cores (work
+          of neither client nor server)
 
     Raises:
         StoreError: a file is cut off, damaged or of another schema.
@@ -78,7 +85,7 @@ def _row(pair: Pair, record: Instrument) -> dict[str, Any]:
     lag_ms = ((requests.sent_ns - requests.due_ns) / NS_PER_MS)[good]
     errors, unmatched = _errors(table, log, cell)
     sent = _tokens_sent(log, cell)
-    load = cell.machine_load
+    load, saturated = cell.machine_load, pair.setting == "saturation"
     events = round(requests.events_per_s * requests.window_s) if requests.window_s else 0
     row: dict[str, Any] = {
         "setting": pair.setting,
@@ -86,6 +93,9 @@ def _row(pair: Pair, record: Instrument) -> dict[str, Any]:
         "users": cell.users,
         "rate_per_s": cell.rate_per_s,
         "machine_id": record.machine.machine_id,
+        "server_ttft_ms": 0.0 if saturated else record.ttft_ms,
+        "server_itl_ms": 0.0 if saturated else record.itl_ms,
+        "output_tokens": cell.output_tokens,
         "requests": int(good.sum()) - unmatched,
         "failed": int(requests.failed.sum()),
         "unmatched": unmatched,

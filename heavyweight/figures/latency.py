@@ -50,7 +50,8 @@ def latency(table: pd.DataFrame, quantity: str, provenance: Provenance) -> Study
         "Points: geometric mean over blocks of each block's percentile, with 95% interval "
         "(Student's t over blocks, log scale). Beside them, thin: single blocks with the 95% "
         "interval of order statistics."
-        + (" Crosses: not estimable, too few requests or too many failures." if missing else "")
+        + (" Crosses: not estimable, too few requests or too many failures." if missing else ""),
+        instrument_note(blocks),
     ]
     with look():
         figure, panels = make(
@@ -71,6 +72,23 @@ def latency(table: pd.DataFrame, quantity: str, provenance: Provenance) -> Study
             loc="outside upper right", ncols=min(len(arms), 2), handlelength=3,
         )  # fmt: skip
     return figure
+
+
+def instrument_note(blocks: pd.DataFrame) -> str:
+    """The client's own error at the loads of a figure, in words.
+
+    Args:
+        blocks: rows of ``estimates.latency_table`` of scope "blocks".
+    """
+    largest = blocks.groupby("users")["instrument_p99_ms"].max()
+    known = largest.dropna()
+    if known.empty:
+        return "The client's own error at these loads is not known."
+    told = ", ".join(f"{number(error)} at {users}" for users, error in known.items())
+    return (
+        f"The client's own error (p99, on cores kept busy), ms: {told} users"
+        + ("; not known at the others." if len(known) < len(largest) else ".")
+    )  # fmt: skip
 
 
 def _panel(axes: Axes, table: pd.DataFrame, provenance: Provenance) -> None:

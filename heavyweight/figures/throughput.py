@@ -36,6 +36,9 @@ def throughput(table: pd.DataFrame, cells: pd.DataFrame, provenance: Provenance)
         provenance: of the run.
     """
     note = f"{INTERVALS}{'; crosses: INVALID cells, not averaged in' if _invalid(cells) else ''}."
+    seen = cells["instrument_tokens_seen_fraction"].min()
+    if pd.notna(seen):
+        note += f" Of the tokens sent at these loads, the client by itself sees {seen:.2%} or more."
     alt = "Total throughput by concurrent users: " + "; ".join(
         f"{rows['label'].iloc[0]} "
         + ", ".join(f"{number(r.tok_s)} tok/s at {r.users}" for r in rows.itertuples())

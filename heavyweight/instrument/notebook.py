@@ -72,6 +72,7 @@ class Calibration:
         except BaseException as error:
             self.progress.fail(error if isinstance(error, StudyError) else repr(error))
             raise
+        self.progress.state["cells_done"] = len(loads)
         self.progress.end()
         return self.summary()
 
