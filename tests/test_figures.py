@@ -41,6 +41,7 @@ def drawn(folder, assessment, provenance):
         ),
         "ratio": figures.ratio(ratios, assessment.run.contrasts, provenance, load_article()),
         "timeline": figures.timeline(figures.cells_at(folder, 8, 1), provenance),
+        "instrument": figures.instrument(assessment.instrument, provenance),
     }
     for quantity in ("ttft", "e2e", "itl", "tpot"):
         table = estimates.latency_table(assessment, quantity)
@@ -100,6 +101,24 @@ def test_published_ratios_stand_beside_ours(drawn):
     lines = drawn["ratio"].axes[0].get_lines()
     published = next(line for line in lines if "published" in str(line.get_label()))
     assert list(published.get_ydata()) == [1.1, 1.75, 2.3, 5.9]
+
+
+def test_a_client_that_was_not_measured_is_told(assessment, provenance):
+    figure = figures.instrument(assessment.instrument.iloc[:0], provenance)
+    assert "not measured" in words(figure)
+    assert figure._repr_mimebundle_()
+
+
+def test_the_client_is_drawn_on_idle_and_on_busy_cores(drawn, assessment):
+    figure = drawn["instrument"]
+    ttft = figure.axes[1]
+    lines = [line for line in ttft.get_lines() if len(line.get_xdata()) == 3]
+    assert len(lines) == 2
+    errors = assessment.instrument.query("setting == 'busy'")["ttft_error_p99_ms"]
+    assert list(lines[1].get_ydata()) == pytest.approx(list(errors))
+    wanted = [line for line in ttft.get_lines() if line.get_marker() == "D"]
+    assert [list(line.get_ydata()) for line in wanted] == [[0.6]]
+    assert "50 ms to the first token" in words(figure).replace("\n", " ")
 
 
 def test_arms_differ_without_colour(drawn):

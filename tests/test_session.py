@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from heavyweight import progress, store
+from heavyweight.calibrations import INSTRUMENT_FILE, InstrumentFolder
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -137,6 +138,7 @@ def test_a_study_that_is_interrupted_goes_on_where_it_stopped(run_name: str) -> 
     assert not left_over(run)
 
     kept = cells(run)
+    calibrated_ns = (run / "instrument" / INSTRUMENT_FILE).stat().st_mtime_ns
     second = heavyweight(*command, "--json")
     assert second.returncode == 0, second.stderr
     after = cells(run)
@@ -145,6 +147,11 @@ def test_a_study_that_is_interrupted_goes_on_where_it_stopped(run_name: str) -> 
     summary = json.loads(second.stdout)
     assert summary["emulated"] is True
     folder = store.RunFolder.open(run)
+    calibration = InstrumentFolder.of(run)
+    assert calibration.record.complete
+    assert {pair.client.cell.users for pair in calibration.pairs()} >= {1, 4}
+    assert (calibration.path / "instrument-1.ipynb").exists()
+    assert calibrated_ns == (calibration.path / INSTRUMENT_FILE).stat().st_mtime_ns, "made once"
     assert all(session.record.complete for session in folder.sessions())
     restarted = [len(session.record.starts) for session in folder.sessions()]
     assert sorted(restarted) in ([1, 1], [1, 2])

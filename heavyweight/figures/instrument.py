@@ -32,7 +32,7 @@ SETTINGS = {
 PANELS = {
     "lag": "Sent late",
     "ttft_error": "First text",
-    "itl_error": "Gap between chunks",
+    "itl_error": "Between chunks",
     "tpot_error": "Per output token",
     "e2e_error": "End to end",
 }
