@@ -175,8 +175,8 @@ def print_verdict(said: dict[str, Any]) -> None:
 def probe_in_words(at: float, said: dict[str, Any]) -> str:
     """One probe of a search, in a line."""
     shares = ", ".join(
-        f"{one['objective']}: {one['bad'] / one['values']:.2%} bad of {one['values']:.0f}"
-        if one["values"]
+        f"{one['objective']}: {one['bad'] / one['n']:.2%} bad of {one['n']:.0f}"
+        if one["n"]
         else f"{one['objective']}: no values"
         for one in said["objectives"]
     )
@@ -195,7 +195,7 @@ def print_search(said: dict[str, Any]) -> None:
                 f"{one['at']:g}",
                 one["verdict"],
                 *(
-                    f"{o['bad'] / o['values']:.2%} bad" if o["values"] else "no values"
+                    f"{o['bad'] / o['n']:.2%} bad" if o["n"] else "no values"
                     for o in one["objectives"]
                 ),
                 _p99(one),

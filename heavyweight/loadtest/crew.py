@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -251,15 +252,18 @@ def _local_cluster(count: int) -> LocalCluster:
 
 @contextlib.contextmanager
 def _no_ctrl_c_below() -> Iterator[None]:
-    """Processes and threads that are started inside never see a Ctrl-C: this one stops them."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    """Processes that are started inside never see a Ctrl-C: this one stops them, in order.
+
+    To ignore a signal is inherited; a mask would be undone by :mod:`multiprocessing`.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
 
 
 def _connected(where: LocalCluster | str) -> Client:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
+from scipy.stats import rankdata
 
 from heavyweight.errors import BadInput
 from heavyweight.stats import effective_sample_size
@@ -20,15 +22,35 @@ ERRORS = "error_fraction"
 
 @dataclass(frozen=True)
 class Tally:
-    """How many values of a probe break an objective.
+    """How many values break an objective.
 
     Args:
-        bad: of them, as many as the share of bad values is worth in independent ones.
-        n: values, as many independent ones as they are worth.
+        bad: of them.
+        n: values.
+        worth: as many independent values as they are worth.
     """
 
     bad: float
     n: float
+    worth: float
+
+    @property
+    def share(self) -> float:
+        """Of all values; 0 where there are none."""
+        return self.bad / self.n if self.n else 0.0
+
+
+def pooled(tallies: Sequence[Tally]) -> Tally:
+    """Several probes as one.
+
+    Each probe counts by its values, not by what they are worth: a probe in which a queue came and
+    went is worth least, and is the one that says most. The share's variance is the sum of those of
+    the probes, each ``share (1 - share) / worth``, which gives what they are worth together.
+    """
+    some = [one for one in tallies if one.n > 0]
+    n = sum(one.n for one in some)
+    spread = sum((one.n / n) ** 2 / one.worth for one in some)
+    return Tally(sum(one.bad for one in some), n, 1 / spread if some else 0.0)
 
 
 @dataclass(frozen=True)
@@ -81,17 +103,20 @@ class Objective:
     def tally(self, requests: Requests) -> Tally:
         """Count the bad values of the window; a failed request is one.
 
-        Neighbours resemble each other (a wave, a queue): the count is scaled to the number of
-        independent values that the sequence of good and bad is worth.
+        Neighbours resemble each other (a wave, a queue): the values are worth as many independent
+        ones as the sequence of good and bad is, or that of their ranks, whichever is less. The
+        ranks tell of a queue that comes and goes also where nothing is bad yet.
         """
         if self.quantity is None:
-            bad = requests.failed[requests.in_window]
+            values = requests.failed[requests.in_window].astype(float)
+            bad = values > 0
         else:
-            bad = requests.latencies_ms(self.quantity) > self.limit
+            values = requests.latencies_ms(self.quantity)
+            bad = values > self.limit
         if bad.size == 0:
-            return Tally(0.0, 0.0)
-        n = effective_sample_size(bad)
-        return Tally(float(np.mean(bad)) * n, n)
+            return Tally(0.0, 0.0, 0.0)
+        worth = min(effective_sample_size(bad), effective_sample_size(rankdata(values)))
+        return Tally(float(np.count_nonzero(bad)), float(bad.size), worth)
 
 
 def _positive(text: str) -> float | None:

@@ -167,7 +167,7 @@ def headers_of(lines: list[str]) -> dict[str, str]:
         value = value.strip()
         if not (colon and TOKEN.fullmatch(name.strip())) or not value.isprintable():
             raise BadInput(
-                f"--header {name.split()[0] if name.split() else ''!r} is no header",
+                f"--header {name!r} is no header" if colon else "a --header has no colon",
                 "a name, a colon, a value",
                 'write --header "Authorization: Bearer ..."',
             )

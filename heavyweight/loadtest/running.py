@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,7 @@ class LoadTest:
                 "verdict": search.verdict(at),
                 "client_on_time": on_time,
                 "objectives": [
-                    {"objective": o.text, "bad": t.bad, "values": t.n, "allowed": o.allowed}
+                    {"objective": o.text, "allowed": o.allowed, **asdict(t)}
                     for o, t in zip(objectives, tallies, strict=True)
                 ],
             }
@@ -229,11 +229,11 @@ class LoadTest:
 
     def discard(self) -> None:
         """Take away a folder in which nothing was measured."""
-        left = [path for path in self.folder.glob("*") if path.name != store.SESSION_FILE]
-        if not left:
+        if not self.folder.is_dir():
+            return
+        if all(path.name == store.SESSION_FILE for path in self.folder.iterdir()):
             (self.folder / store.SESSION_FILE).unlink(missing_ok=True)
-            if self.folder.is_dir():
-                self.folder.rmdir()
+            self.folder.rmdir()
 
 
 def new_folder(loads: Path, name: str) -> Path:

@@ -28,13 +28,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from scipy import special
 
 from heavyweight.loadtest.fit import crossing
-from heavyweight.loadtest.objective import Tally
+from heavyweight.loadtest.objective import Tally, pooled
 
 Verdict = Literal["holds", "fails", "undecided"]
 
@@ -103,18 +103,11 @@ def judge(tallies: Sequence[Tally], allowed: Sequence[float], tail: float) -> Ve
 
 def _ends(tally: Tally, tail: float) -> tuple[float, float]:
     """Clopper & Pearson's interval of a share, by quantiles of the beta distribution."""
-    bad, good = tally.bad, tally.n - tally.bad
+    bad = tally.share * tally.worth
+    good = tally.worth - bad
     low = float(special.betaincinv(bad, good + 1, tail)) if bad > 0 else 0.0
     high = float(special.betaincinv(bad + 1, good, 1 - tail)) if good > 0 else 1.0
     return low, high
-
-
-def _sum(tallies: Sequence[Sequence[Tally]], objectives: int) -> list[Tally]:
-    """Tallies of several probes, pooled for each objective."""
-    return [
-        Tally(sum(one[i].bad for one in tallies), sum(one[i].n for one in tallies))
-        for i in range(objectives)
-    ]
 
 
 @dataclass
@@ -164,8 +157,8 @@ class Search:
         return {"holds", "fails"} <= set(seen)
 
     def _judge(self, tallies: Sequence[Sequence[Tally]], times: float = 1) -> Verdict:
-        pooled = _sum(tallies, len(self.allowed))
-        scaled = [Tally(t.bad * times, t.n * times) for t in pooled]
+        together = [pooled(of_one) for of_one in zip(*tallies, strict=True)]
+        scaled = [replace(tally, worth=tally.worth * times) for tally in together]
         return judge(scaled, self.allowed, self.range.tail)
 
     def next(self) -> float | None:
@@ -240,8 +233,15 @@ class Search:
             notes.append(f"no load up to {max(self._seen, default=0):g} surely fails")
         if odd := [x for x, v in verdicts.items() if v == "holds" and high and x > high]:
             notes.append(f"held at {max(odd):g} though it failed at {high:g}: not counted")
-        if late := [x for x, seen in self._seen.items() if not any(good for _, good in seen)]:
-            notes.append(f"from {min(late):g} on the client was late: failures there do not count")
+        late = [
+            load
+            for load, seen in self._seen.items()
+            if verdicts[load] == "undecided" and not all(on_time for _, on_time in seen)
+        ]
+        if late:
+            notes.append(
+                f"the client was late at {min(late):g}: failures in such a probe do not count"
+            )
         if self.probes >= self.range.most_probes:
             notes.append(f"ended by the limit of {self.range.most_probes} probes")
         point = self._point(low, high) if low and high else None
@@ -253,7 +253,7 @@ class Search:
         for load, seen in self._seen.items():
             if on_time := [t for t, good in seen if good]:
                 loads.append(load)
-                tallies.append(_sum(on_time, len(self.allowed)))
+                tallies.append([pooled(of_one) for of_one in zip(*on_time, strict=True)])
         found = []
         for i, allowed in enumerate(self.allowed):
             bad, n = [t[i].bad for t in tallies], [t[i].n for t in tallies]

@@ -11,9 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heavyweight.loadtest.fit import crossing
-from heavyweight.loadtest.objective import Tally
+from heavyweight.loadtest.objective import Tally, pooled
 from heavyweight.loadtest.search import Answer, Range, Search, judge, values_needed
 from heavyweight.stats import order_statistic_interval, requests_needed
+
+
+def tally(bad: float, n: float) -> Tally:
+    """Independent values."""
+    return Tally(float(bad), float(n), float(n))
 
 
 def share(load: float, critical: float, steepness: float, allowed: float) -> float:
@@ -33,7 +38,7 @@ def searched(
         loads.append(load)
         felt = load * math.exp(apart * rng.standard_normal())
         bad = rng.binomial(n, share(felt, critical, steepness, allowed))
-        search.add(load, [Tally(float(bad), float(n))])
+        search.add(load, [tally(bad, n)])
     return search.answer(), loads
 
 
@@ -123,7 +128,7 @@ def test_a_server_without_noise_is_found_to_the_resolution(
     def find(critical: float) -> Answer:
         search = Search(Range(1, 1024, whole, resolution), (0.01,))
         while (load := search.next()) is not None:
-            search.add(load, [Tally(1000.0 if load > critical else 0.0, 1000.0)])
+            search.add(load, [tally(1000.0 if load > critical else 0.0, 1000.0)])
         return search.answer()
 
     answer, better = find(critical), find(critical * factor)
@@ -151,7 +156,7 @@ def test_a_failure_while_the_client_was_late_does_not_count() -> None:
     search = Search(Range(1, 64, True), (0.01,))
     while (load := search.next()) is not None:
         late = load > 8
-        search.add(load, [Tally(900.0 if late else 0.0, 1000.0)], client_on_time=not late)
+        search.add(load, [tally(900.0 if late else 0.0, 1000.0)], client_on_time=not late)
     answer = search.answer()
     assert answer.low == 8
     assert answer.high is None
@@ -160,9 +165,9 @@ def test_a_failure_while_the_client_was_late_does_not_count() -> None:
 
 def test_a_load_whose_probes_contradict_each_other_is_undecided() -> None:
     search = Search(Range(1, 2, True), (0.05,))
-    search.add(1, [Tally(0, 1000)])
+    search.add(1, [tally(0, 1000)])
     assert search.verdict(1) == "holds"
-    search.add(1, [Tally(900, 1000)])
+    search.add(1, [tally(900, 1000)])
     assert search.verdict(1) == "undecided"
 
 
@@ -171,7 +176,7 @@ def test_a_load_whose_probes_contradict_each_other_is_undecided() -> None:
 def test_a_verdict_is_that_of_the_order_statistic_interval(n: int, q: float, seed: int) -> None:
     values = np.random.default_rng(seed).exponential(size=n)
     limit = float(np.quantile(values, 0.97))
-    verdict = judge([Tally(float((values > limit).sum()), n)], [1 - q], 0.025)
+    verdict = judge([tally((values > limit).sum(), n)], [1 - q], 0.025)
     found = order_statistic_interval(values, q)
     if n < requests_needed(q):
         assert verdict != "holds" or q < 0.5
@@ -187,8 +192,8 @@ def test_a_verdict_is_that_of_the_order_statistic_interval(n: int, q: float, see
 @given(allowed=st.floats(0.001, 0.5), tail=st.floats(0.001, 0.2))
 def test_as_many_values_as_needed_hold_and_one_fewer_does_not(allowed: float, tail: float) -> None:
     n = values_needed(allowed, tail)
-    assert judge([Tally(0, n * (1 + 1e-9))], [allowed * (1 + 1e-9)], tail) == "holds"
-    assert n == 1 or judge([Tally(0, n - 1)], [allowed], tail) == "undecided"
+    assert judge([tally(0, n * (1 + 1e-9))], [allowed * (1 + 1e-9)], tail) == "holds"
+    assert n == 1 or judge([tally(0, n - 1)], [allowed], tail) == "undecided"
 
 
 @given(
@@ -209,3 +214,13 @@ def test_a_crossing_by_hand() -> None:
     found = crossing([1, 2, 8], [0, 30, 10], [100, 100, 100], 0.1)
     assert found == pytest.approx(2)
     assert crossing([1, 2], [0, 1], [100, 100], 0.5) is None
+
+
+def test_probes_count_by_their_values_and_the_dependent_ones_for_less() -> None:
+    """Independent probes are one sample; a probe with a queue in it keeps its share."""
+    assert pooled([tally(3, 100), tally(1, 300)]) == tally(4, 400)
+    both = pooled([Tally(0, 100, 100), Tally(50, 100, 4)])
+    assert (both.share, both.n) == (0.25, 200)
+    assert both.worth == pytest.approx(4 / (1 / 100 + 1 / 4))
+    assert pooled([]) == Tally(0, 0, 0)
+    assert pooled([Tally(0, 0, 0), tally(1, 9)]) == tally(1, 9)
