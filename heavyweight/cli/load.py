@@ -115,19 +115,21 @@ def load(
     at, ends = _loads(users or rate, whole=users is not None, searching=bool(objectives))
     if objectives and kind == "trace":
         raise BadInput("a trace has one load only", "--users LOW:HIGH or --rate LOW:HIGH", "")
+    slowest_ms = max((one.limit if one.quantity else 1.0 for one in objectives), default=0.0)
     asked = plan.Load(
         arrivals=kind,
         cv=cv or 2.0,
         trace=trace,
         requests=requests,
         seconds=_positive("--seconds", seconds)
-        or (search_seconds or (SEARCH_S if objectives and requests is None else None)),
+        or _positive("--search-seconds", search_seconds)
+        or (SEARCH_S if objectives and requests is None else None),
         warmup_s=warmup_seconds,
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens,
         seed=seed,
         extra_body=plan.extra_body_of(extra_body),
-        timeouts=_timeouts(timeout_first, timeout_gap, timeout_total, bool(objectives)),
+        timeouts=_timeouts(timeout_first, timeout_gap, timeout_total, slowest_ms),
         allow_remote=allow_remote,
     )
     root = study_root()
@@ -256,8 +258,9 @@ def _positive(name: str, value: float | None) -> float | None:
 
 
 def _timeouts(
-    first_s: float | None, gap_s: float | None, total_s: float | None, searching: bool
+    first_s: float | None, gap_s: float | None, total_s: float | None, slowest_ms: float
 ) -> Any:
+    """The time-outs; in a search, whose slowest objective has a limit, shorter ones."""
     from heavyweight.load.spec import Timeouts
 
     given = {
@@ -265,6 +268,6 @@ def _timeouts(
         "gap_s": _positive("--timeout-gap", gap_s),
         "total_s": _positive("--timeout-total", total_s),
     }
-    if searching:
-        given["total_s"] = given["total_s"] or SEARCH_TIMEOUT_S
+    if slowest_ms:
+        given["total_s"] = given["total_s"] or max(SEARCH_TIMEOUT_S, 3 * slowest_ms / 1e3)
     return Timeouts(**{name: value for name, value in given.items() if value is not None})

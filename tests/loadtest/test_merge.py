@@ -139,3 +139,17 @@ def test_a_clock_between_two_readings() -> None:
     assert between(Reading(100, 5), Reading(140, 8)) == Reading(120, 28)
     assert between(Reading(-100, 5), Reading(-100, 5)) == Reading(-100, 5)
     assert furthest_apart_ns([Reading(0, 3), Reading(9, 5), Reading(1, 4)]) == 9
+
+
+def test_parts_without_one_time_are_invalid() -> None:
+    from heavyweight.stats.requests import Requests
+    from heavyweight.validity.base import Evidence
+    from heavyweight.validity.machine import client
+
+    limits = {"dispatch_lag_ms": 1.0, "dispatch_lag_fraction": 0.01}
+    for error_ns, passed in ((None, True), (900_000, True), (1_100_000, False)):
+        merged, table = merge([part(0, [200]), part(1, [300])], error_ns)
+        requests = Requests.read(table, merged)
+        looked = client(Evidence(merged, None, requests, limits, ()))  # type: ignore[arg-type]
+        assert all(one.passed for one in looked) == passed
+        assert len(looked) == (1 if error_ns is None else 2)
