@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from heavyweight.load.spec import Arrivals
 
 MOST_REQUESTS = 1 << 20  # of one load: as many prompts have names of their own
+MOST_SECONDS = 10**7  # of a trace
 NS_PER_S = 10**9
 DRAW = 4096  # gaps drawn at once; the schedule does not depend on it
 TIME_FIELDS = ("arrival_s", "timestamp")
@@ -232,6 +233,9 @@ def read_trace(path: Path) -> Trace:
     for name, values in tokens.items():
         if values and len(values) != len(times):
             raise BadInput(f"{name} is missing in some rows of {path.name}", "all of them or none")
+    if times[-1] - times[0] > MOST_SECONDS:
+        raise BadInput(f"{path.name} spans {times[-1] - times[0]:g} s", "times in seconds",
+                       "divide them if they are in ms or ns")  # fmt: skip
     due = ((time_s - times[0]) * NS_PER_S for time_s in times)
     due_ns = np.fromiter((round(value) for value in due), np.int64, len(times))
     columns = (np.array(values, np.int64) if values else None for values in tokens.values())

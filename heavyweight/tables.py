@@ -187,6 +187,7 @@ def instrument(table: pd.DataFrame) -> pd.DataFrame:
         )
         if name != "lag":
             shown[f"{title} mean (ms)"] = rows[f"{name}_mean_ms"].map(number)
+    shown["read by the server p99 (ms)"] = rows["read_p99_ms"].map(number)
     shown["tokens seen"] = rows["tokens_seen_fraction"].map("{:.2%}".format)
     return _one_header(pd.DataFrame(shown).set_index("setting"), "setting")
 

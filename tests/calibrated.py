@@ -38,6 +38,7 @@ def write_calibration(
     requests: int = 40,
     tokens: int = 16,
     up_ms: float = 0.04,
+    hand_ms: float = 0.04,
     down_ms: Delay = lambda request, token: 0.06,
     late_ms: float = 0.02,
 ) -> Path:
@@ -52,6 +53,7 @@ def write_calibration(
         requests: of each load, all in the window.
         tokens: of each answer, one a chunk.
         up_ms: from sending to the server's reading.
+        hand_ms: from sending to the end of the call that hands the bytes over.
         down_ms: from writing a token (request, token) to its arrival.
         late_ms: from when a request is due to its sending.
 
@@ -74,7 +76,7 @@ def write_calibration(
             cell = _cell(run.name, setting, n, rate, tokens, requests)
             rows, log = [], []
             for i in range(requests):
-                row, line = _request(i, max(n, 1), tokens, up_ms, down_ms, late_ms)
+                row, line = _request(i, max(n, 1), tokens, up_ms, hand_ms, down_ms, late_ms)
                 rows.append(row)
                 log.append(line)
             path = write_cell(
@@ -91,7 +93,7 @@ def _ns(ms: float) -> int:
 
 
 def _request(
-    i: int, streams: int, tokens: int, up_ms: float, down_ms: Delay, late_ms: float
+    i: int, streams: int, tokens: int, up_ms: float, hand_ms: float, down_ms: Delay, late_ms: float
 ) -> tuple[dict, dict]:
     """One request as the client saw it and as the server logged it."""
     read_ms = 10.0 + (TTFT_MS + ITL_MS * tokens) * i / streams
@@ -100,7 +102,8 @@ def _request(
     row = {
         "request_id": f"r{i}", "user": i % streams, "prompt_id": f"p{i}", "start_id": 1,
         "output_tokens_asked": tokens, "due_ns": _ns(read_ms - up_ms - late_ms),
-        "sent_ns": _ns(read_ms - up_ms), "headers_ns": chunks_ns[0], "chunk_ns": chunks_ns,
+        "sent_ns": _ns(read_ms - up_ms), "handed_ns": _ns(read_ms - up_ms + hand_ms),
+        "headers_ns": chunks_ns[0], "chunk_ns": chunks_ns,
         "chunk_bytes": [5] * tokens, "done_ns": chunks_ns[-1], "prompt_tokens": 60,
         "completion_tokens": tokens, "finish_reason": "length", "status": 200,
     }  # fmt: skip

@@ -140,7 +140,7 @@ def load(
 
         crew = Crew(fleet, allow_remote)
     found = target.find(url, api, model, plan.headers_of(header or []), allow_remote)
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", found.model).strip("-.") or "model"
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", found.public_model).strip("-.") or "model"
     folder = out or running.new_folder(root / "data" / "loads", name)
     test = running.LoadTest(found, asked, folder, limits, crew, calibrate)
     with contextlib.ExitStack() as stack:

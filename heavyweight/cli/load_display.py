@@ -110,6 +110,7 @@ def print_load(said: dict[str, Any]) -> None:
     speed = said["throughput"]
     console.print(
         f"Throughput: {_number(speed['tok_s'])} tok/s, {_number(speed['requests_s'])} requests/s."
+        + (f" Not steady: {speed['note']}." if speed["note"] else "")
     )
     if said["errors"]:
         told = ", ".join(f"{count} {name}" for name, count in said["errors"].items())

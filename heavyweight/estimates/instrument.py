@@ -1,8 +1,11 @@
 """A calibration's pairs of files -> the client's error, one row a setting and load.
 
-An error is what the client says minus what the server's own log says, on the same clock:
-TTFT is (first chunk - start) - (first write - read), and so on; start is when the request was due
-in an open loop, sent in a closed one. It holds the loopback and the server's wake-up as well.
+An error is how far the client's stamps are from what passed at the sockets, on the same clock. An
+arrival is off by its stamp minus the server's write of that text. The start of a latency is off by
+the time that the system call took which handed the request's bytes to the socket, in an open loop
+counted from when the request was due. On the loopback these bytes lie in the server's socket when
+that call returns, so what then passes until the server reads them is the server's own: it is given
+beside the errors (read_*) and is none of them.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ COLUMNS = (
     "setting", "loop", "users", "rate_per_s", "machine_id", "server_ttft_ms", "server_itl_ms",
     "output_tokens", "requests", "failed", "unmatched",
     "window_s", "lag_p50_ms", "lag_p99_ms", "lag_p99_low_ms", "lag_p99_high_ms", "lag_max_ms",
-    *ERRORS, "tokens_sent", "tokens_seen", "tokens_seen_fraction", "events", "events_per_s",
+    *ERRORS, "read_p50_ms", "read_p99_ms",
+    "tokens_sent", "tokens_seen", "tokens_seen_fraction", "events", "events_per_s",
     "client_cpu_share", "client_cpu_us_per_event", "client_rss_bytes", "other_cpu_cores",
 )  # fmt: skip
 WORDS = ("setting", "loop", "machine_id")
@@ -55,6 +59,7 @@ def instrument_table(folder: Path) -> pd.DataFrame:
         - for ttft, e2e, itl, tpot: NAME_error_mean_ms (signed), NAME_error_p99_ms of the absolute
           error with its 95% interval of order statistics where it is estimable, and
           NAME_error_max_ms; the p99 of fewer than 100 values is their maximum
+        - read_* (the server's read after the request was handed over, ms): its own delay
         - tokens_sent and tokens_seen in the window and their ratio; events (chunks with text),
           events_per_s
         - client_cpu_share (cores), client_cpu_us_per_event, client_rss_bytes, other_cpu_cores (work
@@ -113,6 +118,9 @@ def _row(pair: Pair, record: Instrument) -> dict[str, Any]:
         "client_rss_bytes": load.client_rss_bytes,
         "other_cpu_cores": load.other_cpu_s / load.elapsed_s if load.elapsed_s else np.nan,
     }
+    read_ms = errors["read"] / NS_PER_MS
+    row["read_p50_ms"] = float(np.median(read_ms)) if read_ms.size else np.nan
+    row["read_p99_ms"] = _p99("", read_ms)["p99_ms"]
     for quantity in QUANTITIES:
         off_ms, name = errors[quantity] / NS_PER_MS, f"{quantity}_error_"
         row[f"{name}mean_ms"] = off_ms.mean() if off_ms.size else np.nan
@@ -128,7 +136,7 @@ def _errors(table: pa.Table, log: pa.Table, cell: Cell) -> tuple[dict[str, np.nd
         By quantity; and how many of these requests are not in the log.
     """
     served = {row["request_id"]: row for row in log.to_pylist()}
-    found: dict[str, list[float]] = {quantity: [] for quantity in QUANTITIES}
+    found: dict[str, list[float]] = {name: [] for name in (*QUANTITIES, "read")}
     unmatched = 0
     for row in _of_window(table, cell):
         its = served.get(row["request_id"])
@@ -138,9 +146,11 @@ def _errors(table: pa.Table, log: pa.Table, cell: Cell) -> tuple[dict[str, np.nd
             continue
         writes = np.asarray(its["write_ns"], np.int64)[tokens > 0]
         chunks = np.asarray(row["chunk_ns"], np.int64)
-        start_ns = row["sent_ns"] if cell.loop == "closed" else row["due_ns"]
-        found["ttft"].append((chunks[0] - start_ns) - (writes[0] - its["read_ns"]))
-        found["e2e"].append((row["done_ns"] - start_ns) - (its["write_ns"][-1] - its["read_ns"]))
+        origin_ns = cell.origin_monotonic_ns  # the log's stamps are absolute
+        began_ns = row["handed_ns"] - row["sent_ns" if cell.loop == "closed" else "due_ns"]
+        found["ttft"].append(chunks[0] + origin_ns - writes[0] + began_ns)
+        found["e2e"].append(row["done_ns"] + origin_ns - its["write_ns"][-1] + began_ns)
+        found["read"].append(its["read_ns"] - origin_ns - row["handed_ns"])
         if (gaps := tokens.sum() - 1) > 0:
             spans = (chunks[-1] - chunks[0]) - (writes[-1] - writes[0])
             found["tpot"].append(spans / gaps)

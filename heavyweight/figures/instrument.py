@@ -96,10 +96,10 @@ def _note(rows: pd.DataFrame) -> str:
     timing = rows.iloc[0]
     wanted = any(users in set(rows["users"]) for _, users in WANTED)
     return (
-        "What the client says minus what an emulated server logged on the same clock, absolute"
+        "How far the client's stamps are from an emulated server's, on the same clock"
         f" (server: {timing['server_ttft_ms']:g} ms to the first token, then"
-        f" {timing['server_itl_ms']:g} ms each, {timing['output_tokens']} tokens): an upper bound,"
-        " as it holds the loopback and the server's own wake-up. Points: p99, of fewer than 100"
+        f" {timing['server_itl_ms']:g} ms each, {timing['output_tokens']} tokens)."
+        " Points: p99, of fewer than 100"
         " values their maximum. Bars: 95% interval of order statistics; no bar: too few values."
         + (" Diamond: what the client is to reach on idle cores." if wanted else "")
     )

@@ -1,7 +1,7 @@
 """One calibration: each load in each setting, once; what is finished is kept.
 
-The error that is found is that of the whole way: loopback, the client's wake-up, and the server's
-own before it stamps. It is an upper bound of what the client adds.
+Client and server stamp on one clock, so that each stamp of the client is compared with what passed
+at the socket; see :mod:`heavyweight.estimates.instrument` for what counts as an error.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import aiohttp
@@ -27,6 +27,8 @@ from heavyweight.load.connection import BODY_LIMIT, Exchange, TimedConnector, Ti
 from heavyweight.load.spec import Timeouts, is_loopback, server_root
 from heavyweight.records import ErrorClass
 from heavyweight.workload import Prompt
+
+WATCHED_AT_ONCE = 64
 
 # What keeps this machine from opening a connection; the server has no part in it.
 OWN_FAULTS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS})
@@ -64,9 +66,9 @@ class Client:
         # Shorter than the 5 s after which servers close an idle connection: no race with that.
         self._connector = TimedConnector(limit=0, keepalive_timeout=2.0)
         address = URL(server_root(base_url, allow_remote) + self.api.path)
-        proxy = _proxy(address)
+        proxy, credentials = _proxy(address)
         self._template = aiohttp.ClientRequest(
-            "POST", address, loop=asyncio.get_running_loop(), proxy=proxy
+            "POST", address, loop=asyncio.get_running_loop(), proxy=proxy, proxy_auth=credentials
         )
         self._timeout = aiohttp.ClientTimeout(
             connect=timeouts.connect_s, sock_connect=timeouts.connect_s
@@ -78,6 +80,8 @@ class Client:
             "Accept-Encoding": "identity",
             **headers,
         }
+        if credentials and address.scheme == "http":
+            fields["Proxy-Authorization"] = credentials.encode()
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         target = str(address) if proxy and address.scheme == "http" else address.raw_path_qs
         self._head = f"POST {target} HTTP/1.1\r\n{lines}".encode("latin-1")
@@ -92,11 +96,6 @@ class Client:
         tail = f"X-Request-Id: {request_id}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
         return Exchange(request_id, prompt.prompt_id, self._head + tail + data, self.api)
 
-    @property
-    def kept_bytes(self) -> int:
-        """Bytes that the answers take in memory, finished ones and live ones, roughly."""
-        return self._kept_bytes + sum(exchange.kept_bytes for exchange in self.live)
-
     async def reserve(self, exchange: Exchange) -> Connection | None:
         """A connection for a request that is not due yet.
 
@@ -106,10 +105,11 @@ class Client:
         try:
             return await self._connector.connect(self._template, [], self._timeout)
         except (TimeoutError, aiohttp.ServerTimeoutError) as error:
-            exchange.finish(ErrorClass.TIMEOUT_CONNECT, repr(error))
+            told = f"{type(error).__name__}: no connection in {self.timeouts.connect_s:g} s"
+            exchange.finish(ErrorClass.TIMEOUT_CONNECT, told)
         except (aiohttp.ClientError, OSError) as error:
             own = getattr(error, "errno", None) in OWN_FAULTS
-            exchange.finish(ErrorClass.CLIENT if own else ErrorClass.REFUSED, repr(error))
+            exchange.finish(ErrorClass.CLIENT if own else ErrorClass.REFUSED, _said(error))
         return None
 
     async def send(self, exchange: Exchange, connection: Connection) -> None:
@@ -149,24 +149,47 @@ class Client:
         written = _write_now(transport, payload)
         if written < len(payload):
             transport.write(payload[written:])
+        exchange.handed_ns = time.perf_counter_ns()
 
-    def watch(self) -> None:
-        """End the requests that are too late; called a few times a second."""
-        now_ns = time.perf_counter_ns()
-        for exchange in list(self.live):
-            if late := self._late(exchange, now_ns):
+    def watch(self, some: Iterable[Exchange] | None = None) -> int:
+        """End the requests that are too late; called a few times a second.
+
+        Args:
+            some: which are looked at; None: all that are live.
+
+        Returns:
+            Bytes that their answers take in memory, roughly.
+        """
+        now_ns, kept_bytes = time.perf_counter_ns(), 0
+        for exchange in list(self.live) if some is None else some:
+            if not exchange.finished and (late := self._late(exchange, now_ns)):
                 exchange.finish(*late)
+            kept_bytes += exchange.kept_bytes
+        return kept_bytes
+
+    async def watch_in_turns(self) -> int:
+        """Watch all live requests, a few in each turn of the loop: streams are read in between.
+
+        Returns:
+            Bytes that all answers take in memory, finished ones and live ones, roughly.
+        """
+        live = list(self.live)
+        kept_bytes = 0
+        for first in range(0, len(live), WATCHED_AT_ONCE):
+            kept_bytes += self.watch(live[first : first + WATCHED_AT_ONCE])
+            await asyncio.sleep(0)
+        return kept_bytes + self._kept_bytes
 
     def _late(self, exchange: Exchange, now_ns: int) -> tuple[ErrorClass, str] | None:
         limits, sent_ns = self.timeouts, exchange.sent_ns
         assert sent_ns is not None
         if now_ns - sent_ns > limits.total_s * 1e9:
             return ErrorClass.TIMEOUT_TOTAL, f"not done after {limits.total_s:g} s"
-        if not exchange.stamps:
+        if not exchange.events:  # comments that keep the connection alive are none
             if now_ns - sent_ns > limits.first_s * 1e9:
-                return ErrorClass.TIMEOUT_FIRST, f"no first chunk after {limits.first_s:g} s"
-        elif now_ns - exchange.stamps[-1] > limits.gap_s * 1e9:
-            return ErrorClass.TIMEOUT_GAP, f"nothing came for {limits.gap_s:g} s"
+                return ErrorClass.TIMEOUT_FIRST, f"no first event after {limits.first_s:g} s"
+        elif now_ns - exchange.event_ns > limits.gap_s * 1e9:
+            return ErrorClass.TIMEOUT_GAP, f"no event for {limits.gap_s:g} s"
         if exchange.received_bytes > BODY_LIMIT:
             return ErrorClass.TOO_LONG, f"an answer of more than {BODY_LIMIT} bytes"
         return None
@@ -179,6 +202,13 @@ class Client:
     async def close(self) -> None:
         """Close all connections."""
         await self._connector.close()
+
+
+def _said(error: Exception) -> str:
+    """An error in words, without the name and the address of the server."""
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    said = getattr(cause, "verify_message", None) or getattr(cause, "strerror", None)
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _write_now(transport: asyncio.Transport, payload: bytes) -> int:
@@ -197,11 +227,11 @@ def _write_now(transport: asyncio.Transport, payload: bytes) -> int:
     return 0
 
 
-def _proxy(address: URL) -> URL | None:
+def _proxy(address: URL) -> tuple[URL | None, aiohttp.BasicAuth | None]:
     """The proxy that the environment names for another machine; none for this one."""
     if is_loopback(address.host or ""):
-        return None
+        return None, None
     try:
-        return get_env_proxy_for_url(address)[0]
+        return get_env_proxy_for_url(address)
     except LookupError:
-        return None
+        return None, None

@@ -47,8 +47,9 @@ class Exchange:
 
     __slots__ = (
         "_frames", "_future", "_plain", "api", "content_type", "detail", "done_ns", "due_ns",
-        "error", "events", "headers_ns", "payload", "prompt_id", "raw", "read_ns", "reader",
-        "request_id", "retry_after", "sent_ns", "stamps", "status", "totals", "user",
+        "error", "event_ns", "events", "handed_ns", "headers_ns", "payload", "prompt_id", "raw",
+        "read_ns", "reader", "request_id", "retry_after", "sent_ns", "stamps", "status", "totals",
+        "user",
     )  # fmt: skip
 
     def __init__(self, request_id: str, prompt_id: str, payload: bytes, api: Api) -> None:
@@ -57,6 +58,7 @@ class Exchange:
         self.user = 0
         self.due_ns = self.done_ns = self.read_ns = 0
         self.sent_ns: int | None = None
+        self.handed_ns: int | None = None
         self.headers_ns: int | None = None
         self.status: int | None = None
         self.content_type = ""
@@ -65,7 +67,8 @@ class Exchange:
         self.totals = array("q")  # length of the body after it, in its framing
         self.raw = bytearray()  # the body in its framing
         self.reader: StreamReader | None = None
-        self.events = 0  # marks of events seen in the raw reads; for the display only
+        self.events = 0  # marks of events seen in the raw reads: for time-outs and the display
+        self.event_ns = 0  # the read that brought the last one
         self.error: ErrorClass | None = None
         self.detail = ""
         self._frames: Frames | None = None
@@ -80,7 +83,8 @@ class Exchange:
     @property
     def kept_bytes(self) -> int:
         """Bytes that this answer takes in memory, roughly."""
-        return len(self.raw) + len(self._plain) + 16 * len(self.stamps)
+        plain = 0 if self.framed else self.received_bytes
+        return len(self.raw) + plain + 16 * len(self.stamps)
 
     @property
     def received_bytes(self) -> int:
@@ -114,9 +118,13 @@ class Exchange:
             Whether the body is complete, is no framing at all, or is too long to be kept.
         """
         self.stamps.append(self.read_ns)
+        before = len(self.raw)
         self.raw += data
         self.totals.append(len(self.raw))
-        self.events += data.count(self.api.mark)
+        # A mark may be split between two reads.
+        if events := self.raw.count(self.api.mark, max(0, before - len(self.api.mark) + 1)):
+            self.events += events
+            self.event_ns = self.read_ns
         if not self.raw.endswith(BLANK):
             return len(self.raw) > BODY_LIMIT
         assert self._frames is not None
@@ -143,6 +151,7 @@ class Exchange:
             self._plain = b"".join(getattr(self.reader, "_buffer", ()))  # none: no body by status
         if error is ErrorClass.TOO_LONG:  # nothing of it is kept
             self.raw, self._plain = bytearray(), b""
+            self.stamps, self.totals = array("q"), array("q")
             self._frames = None
         self.done_ns = self.read_ns if error is None else time.perf_counter_ns()
         self.error, self.detail = error, detail
@@ -200,11 +209,11 @@ class TimedProtocol(ResponseHandler):
             return
         exchange.read_ns = now_ns
         if exchange._frames is None:
-            self._unframed(exchange, data)
+            self._unframed(exchange, data, now_ns)
         elif exchange.take(data):
             self._framed_end(exchange)
 
-    def _unframed(self, exchange: Exchange, data: bytes) -> None:
+    def _unframed(self, exchange: Exchange, data: bytes, now_ns: int) -> None:
         """Bytes of a head, or of a body that has no chunked framing."""
         while data and self.exchange is exchange:
             if exchange._frames is not None:
@@ -222,7 +231,9 @@ class TimedProtocol(ResponseHandler):
             super().data_received(head)
             if exchange.reader is not None and exchange._frames is None:
                 exchange.note()
-                exchange.events += head.count(exchange.api.mark)
+                if events := head.count(exchange.api.mark):
+                    exchange.events += events
+                    exchange.event_ns = now_ns
                 if exchange.reader is not None and exchange.reader.is_eof():
                     self._end()
 

@@ -79,8 +79,8 @@ def free_bytes() -> int:
 
 
 def bound_bytes(spec: LoadSpec) -> int:
-    """The most that raw answers may take."""
-    return spec.memory_bytes or int(SHARE * free_bytes())
+    """The most that raw answers may take; parts of one load share what is free."""
+    return spec.memory_bytes or int(SHARE * free_bytes() / spec.parts)
 
 
 def needed_bytes(requests: int, output_tokens: int) -> int:

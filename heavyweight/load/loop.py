@@ -114,9 +114,9 @@ class Loop(ABC):
         """How long before the first request is due the loop has to begin."""
         return 0
 
-    def check_memory(self) -> None:
+    def check_memory(self, kept_bytes: int) -> None:
         """Close where the answers take too much; called a few times a second."""
-        if not self._closing and self.client.kept_bytes > self.memory_bytes:
+        if not self._closing and kept_bytes > self.memory_bytes:
             self._close("memory")
 
     def _book(self, exchange: Exchange) -> bool:

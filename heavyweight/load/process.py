@@ -130,10 +130,7 @@ async def _tick(spec: LoadSpec, loop: Loop, reporter: Reporter) -> None:
     reported_s = 0.0
     while True:
         await asyncio.sleep(period_s)
-        loop.client.watch()
-        await asyncio.sleep(0)  # streams are read between two looks at all of them
-        loop.check_memory()
-        await asyncio.sleep(0)
+        loop.check_memory(await loop.client.watch_in_turns())
         if time.perf_counter() - reported_s >= TICK_S:
             reported_s = time.perf_counter()
             reporter.report()
@@ -249,12 +246,7 @@ def _mean_length(spec: LoadSpec, planned: Schedule | None) -> int:
 def _table(loop: Loop) -> pa.Table:
     """The rows; a trace may ask another length of each request."""
     spec = loop.spec
-    table = rows.table(loop.done, loop.origin_ns, spec.start_id, spec.output_tokens)
-    if not loop.asked:
-        return table
-    place = table.schema.get_field_index("output_tokens_asked")
-    asked = [loop.asked[name] for name in table["request_id"].to_pylist()]
-    return table.set_column(place, table.schema.field(place), pa.array(asked, pa.int32()))
+    return rows.table(loop.done, loop.origin_ns, spec.start_id, spec.output_tokens, loop.asked)
 
 
 def _client(loop: Loop) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -93,6 +93,7 @@ def row(exchange: Exchange, origin_ns: int, start_id: int, output_tokens: int) -
         "output_tokens_asked": output_tokens,
         "due_ns": since(exchange.due_ns),
         "sent_ns": since(exchange.sent_ns),
+        "handed_ns": since(exchange.handed_ns),
         "headers_ns": since(exchange.headers_ns),
         "chunk_ns": [exchange.arrival_ns(end) - origin_ns for end in stream.chunk_ends],
         "chunk_bytes": stream.chunk_bytes,
@@ -112,7 +113,11 @@ def _told(detail: str) -> str:
 
 
 def table(
-    exchanges: Iterable[Exchange], origin_ns: int, start_id: int, output_tokens: int
+    exchanges: Iterable[Exchange],
+    origin_ns: int,
+    start_id: int,
+    output_tokens: int,
+    asked: Mapping[str, int] | None = None,
 ) -> pa.Table:
     """The rows of a cell, in the order in which the requests were due.
 
@@ -121,7 +126,11 @@ def table(
         origin_ns: the cell's origin on CLOCK_MONOTONIC.
         start_id: which start of the server.
         output_tokens: asked of each request.
+        asked: by request id, of those that were asked another length.
     """
     ordered = sorted(exchanges, key=lambda exchange: exchange.due_ns)
-    rows = [row(exchange, origin_ns, start_id, output_tokens) for exchange in ordered]
+    lengths = asked or {}
+    rows = [
+        row(one, origin_ns, start_id, lengths.get(one.request_id, output_tokens)) for one in ordered
+    ]
     return pa.Table.from_pylist(rows, schema=REQUEST_SCHEMA)

@@ -26,8 +26,8 @@ class Timeouts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     connect_s: float = Field(default=10.0, gt=0)
-    first_s: float = Field(default=600.0, gt=0, description="sent to the first byte of the stream")
-    gap_s: float = Field(default=120.0, gt=0, description="between two reads")
+    first_s: float = Field(default=600.0, gt=0, description="sent to the first event of the stream")
+    gap_s: float = Field(default=120.0, gt=0, description="between two events")
     total_s: float = Field(default=900.0, gt=0, description="sent to the end")
 
 

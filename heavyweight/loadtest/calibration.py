@@ -24,6 +24,7 @@ from heavyweight.validity.instrument import row_at
 SECONDS = 4.0
 MOST_TTFT_MS, MOST_ANSWER_MS = 1000.0, 2000.0  # a longer answer would not fit into the seconds
 LEAST_MS = 0.1
+LEAST_RATE_PER_S, MOST_RATE_PER_S = 10.0, 5000.0
 MARGIN = 0.9  # a little faster than the real server, so that the client has not less to do
 
 
@@ -49,13 +50,14 @@ def calibrated(
         if on_progress is not None:
             on_progress({**state, "phase": f"calibrating, {state.get('phase', '')}"})
 
+    timed = timing(requests)
     calibrate(
         folder / FOLDER,
-        timing(requests),
+        timed,
         run=folder.name,
         seed=cell.seed,
         users=[cell.users] if cell.loop == "closed" else [],
-        rates=[cell.rate_per_s] if cell.rate_per_s is not None else [],
+        rates=[_rate(requests, timed)] if cell.rate_per_s is not None else [],
         settings=("busy",),
         prompt_tokens=cell.prompt_tokens_target,
         api=cell.api,  # type: ignore[arg-type]
@@ -76,6 +78,17 @@ def timing(requests: Requests) -> Calibration:
         output_tokens=max(2, min(asked, int(MOST_ANSWER_MS / itl_ms))),
         seconds=SECONDS,
     )
+
+
+def _rate(requests: Requests, timed: Calibration) -> float:
+    """Requests/s that give the client as many events to stamp as the cell did, and not too few.
+
+    The emulated answers are shorter than long ones were, so that more of them have to come.
+    """
+    rate_per_s = requests.cell.rate_per_s
+    assert rate_per_s is not None
+    events = 1.1 * requests.events_per_s / timed.output_tokens
+    return float(np.clip(max(rate_per_s, events), LEAST_RATE_PER_S, MOST_RATE_PER_S))
 
 
 def _median_ms(requests: Requests, quantity: Quantity) -> float:

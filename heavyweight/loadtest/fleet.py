@@ -109,6 +109,7 @@ def _parts(
                 "parts": len(readings),
                 "min_requests": math.ceil(MORE * spec.min_requests),
                 "min_waves": MORE * spec.min_waves,
+                "min_seconds": MORE * spec.min_seconds,
                 "start_at_ns": origin_ns + reading.offset_ns,
                 "progress_path": None,
                 "stop_path": None,

@@ -101,22 +101,39 @@ class Objective:
         return self.limit if self.quantity is None else 1 - self.percent / 100
 
     def tally(self, requests: Requests) -> Tally:
-        """Count the bad values of the window; a failed request is one.
+        """Count the bad values of the window; a failed request is one, also one that hung in it.
 
         Neighbours resemble each other (a wave, a queue): the values are worth as many independent
         ones as the sequence of good and bad is, or that of their ranks, whichever is less. The
         ranks tell of a queue that comes and goes also where nothing is bad yet.
         """
-        if self.quantity is None:
-            values = requests.failed[requests.in_window].astype(float)
+        if requests.cell.ended == "errors":  # there may be no window at all
+            values = requests.failed.astype(float)
+            bad = values > 0
+        elif self.quantity is None:
+            values = np.append(requests.failed[requests.in_window].astype(float), _hung(requests))
             bad = values > 0
         else:
-            values = requests.latencies_ms(self.quantity)
+            lost = np.where(_hung(requests) > 0, np.inf, 0.0)
+            values = np.append(requests.latencies_ms(self.quantity), lost)
             bad = values > self.limit
         if bad.size == 0:
             return Tally(0.0, 0.0, 0.0)
         worth = min(effective_sample_size(bad), effective_sample_size(rankdata(values)))
         return Tally(float(np.count_nonzero(bad)), float(bad.size), worth)
+
+
+def _hung(requests: Requests) -> np.ndarray:
+    """A one for each request of a closed loop that the window's end found hung: it failed later."""
+    cell = requests.cell
+    if cell.loop == "open":  # there the window's requests are those that were due in it
+        return np.empty(0)
+    hung = (
+        requests.failed
+        & (requests.sent_ns <= cell.window_end_ns)
+        & (requests.done_ns > cell.window_end_ns)
+    )
+    return np.ones(int(np.count_nonzero(hung)))
 
 
 def _positive(text: str) -> float | None:

@@ -137,7 +137,7 @@ class Load:
             **{k: str(v) for k, v in vars(self).items()},
             "url": target.base_url,
             "api": target.api,
-            "model": target.model,
+            "model": target.public_model,
             "version": target.version,
             "load": load,
             "number": number,
@@ -150,7 +150,7 @@ class Load:
             "session": out.name,
             "arm": ARM,
             "server": target.server,
-            "model": target.model,
+            "model": target.public_model,
             "emulated": target.emulated,
         }
 
@@ -165,7 +165,7 @@ def headers_of(lines: list[str]) -> dict[str, str]:
     for line in lines:
         name, colon, value = line.partition(":")
         value = value.strip()
-        if not (colon and TOKEN.fullmatch(name.strip())) or not value.isprintable():
+        if not (colon and TOKEN.fullmatch(name.strip())) or not _sendable(value):
             raise BadInput(
                 f"--header {name!r} is no header" if colon else "a --header has no colon",
                 "a name, a colon, a value",
@@ -173,6 +173,15 @@ def headers_of(lines: list[str]) -> dict[str, str]:
             )
         headers[name.strip()] = value
     return headers
+
+
+def _sendable(value: str) -> bool:
+    """Whether a header can hold it: Latin-1, without line ends."""
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return value.isprintable()
 
 
 def extra_body_of(text: str | None) -> dict[str, Any]:
@@ -201,16 +210,17 @@ def session_of(target: Target, load: Load, name: str, planned: list[int]) -> Ses
         server=target.server,
         block=1,
         emulated=target.emulated,
-        model=target.model,
+        model=target.public_model,
         artefact="none",
         artefact_sha256=None,
         slots=None,
         context_tokens=0,
         settings={
             "started": "not by the study: cores, context and slots are unknown",
-            "url_sha256": hashlib.sha256(target.base_url.encode()).hexdigest(),
         },
-        identity=ServerIdentity(server=target.server, version=target.version, model=target.model),
+        identity=ServerIdentity(
+            server=target.server, version=target.version, model=target.public_model
+        ),
         machine=machine.describe(),
         starts=[
             ServerStart(

@@ -81,7 +81,7 @@ def judge_load(
         "window_s": requests.window_s,
         "requests": int((requests.in_window & ~requests.failed).sum()),
         "errors": dict(Counter(requests.error[requests.failed]).most_common()),
-        "throughput": {"tok_s": requests.tokens_per_s, "requests_s": requests.requests_per_s},
+        "throughput": _throughput(requests),
         "latency": [percentile_row(requests, q, p) for q in ORDER for p in PERCENTS],
         "client": _client(requests),
         "instrument": None
@@ -89,6 +89,20 @@ def judge_load(
         else error_at(calibration, requests, session.machine.machine_id),
         "checks": [asdict(check) for check in checks],
     }
+
+
+def _throughput(requests: Requests) -> dict[str, Any]:
+    """Tokens and answers per second in the window, and whether it shows a steady load at all."""
+    cell, e2e_ms = requests.cell, requests.latencies_ms("e2e", failures=False)
+    note = ""
+    if cell.loop == "open" and e2e_ms.size:
+        least_ns = min(cell.window_start_ns, cell.window_end_ns - cell.window_start_ns)
+        if float(np.median(e2e_ms)) * 1e6 > least_ns:
+            note = (
+                "warm-up or window are shorter than an answer takes: fewer tokens came in the"
+                " window than a steady load would bring (--warmup-seconds, --seconds)"
+            )
+    return {"tok_s": requests.tokens_per_s, "requests_s": requests.requests_per_s, "note": note}
 
 
 def _told(check: Check) -> Check:

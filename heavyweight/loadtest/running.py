@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from heavyweight import __version__, load, store
-from heavyweight.errors import BadInput, Stopped, StudyError
+from heavyweight.errors import BadInput, StudyError
 from heavyweight.load.spec import LoadSpec
 from heavyweight.loadtest import plan
 from heavyweight.loadtest.calibration import calibrated
@@ -97,9 +97,7 @@ class LoadTest:
             return None, "it was not asked for"
         try:
             return calibrated(requests, self.folder, on_progress), ""
-        except Stopped:
-            raise
-        except StudyError as error:
+        except StudyError as error:  # also a stop: the load itself was measured and is kept
             return None, str(error)
 
     def search(
@@ -125,12 +123,19 @@ class LoadTest:
         session = self._begin([])
         probes: list[tuple[float, dict[str, Any]]] = []
         rows: list[Requests] = []
+        notes: list[str] = []
         while (at := search.next()) is not None:
             spec = self.asked.spec(self.target, self.folder, at, search.probes + 1)
-            file, requests = self._cell(spec, on_progress)
+            try:
+                file, requests = self._cell(spec, on_progress)
+            except StudyError as error:  # what was probed before is an answer, if a wider one
+                if not probes:
+                    raise
+                notes.append(f"the search ended early, at {at:g}: {error}")
+                break
             said = self._judged(file, requests, session, None, instrument_too=False)
             tallies = [one.tally(requests) for one in objectives]
-            on_time = all(c["passed"] for c in said["checks"] if c["name"] == "client")
+            on_time = _on_time(requests, said)
             search.add(at, tallies, on_time)
             said |= {
                 "at": at,
@@ -146,7 +151,11 @@ class LoadTest:
             if on_probe is not None:
                 on_probe(at, said)
         highest = max(range(len(probes)), key=lambda i: probes[i][0])
-        calibration, problem = self._calibrated(rows[highest], on_progress)
+        calibration, problem = (
+            (None, "the search was ended early")
+            if notes
+            else self._calibrated(rows[highest], on_progress)
+        )
         for (_, probe), requests in zip(probes, rows, strict=True):
             probe.update(self._judged(probe["file"], requests, session, calibration))
         answer = search.answer()
@@ -157,7 +166,7 @@ class LoadTest:
             "lowest_that_fails": answer.high,
             "estimate": answer.point,
             "confidence": range_.confidence,
-            "notes": list(answer.notes),
+            "notes": [*answer.notes, *notes],
             "instrument_problem": problem,
             "probes": [said for _, said in probes],
         }
@@ -212,7 +221,7 @@ class LoadTest:
                 "server": {
                     "kind": target.server,
                     "version": target.version,
-                    "model": target.model,
+                    "model": target.public_model,
                     "emulated": target.emulated,
                     "headers": sorted(target.headers),
                 },
@@ -234,6 +243,13 @@ class LoadTest:
         if all(path.name == store.SESSION_FILE for path in self.folder.iterdir()):
             (self.folder / store.SESSION_FILE).unlink(missing_ok=True)
             self.folder.rmdir()
+
+
+def _on_time(requests: Requests, said: Mapping[str, Any]) -> bool:
+    """Whether the client sent when it had to; where nothing succeeded, that is not its fault."""
+    if not (requests.in_window & ~requests.failed).any():
+        return not (requests.error == "client").any()
+    return all(check["passed"] for check in said["checks"] if check["name"] == "client")
 
 
 def new_folder(loads: Path, name: str) -> Path:

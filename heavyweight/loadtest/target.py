@@ -13,6 +13,7 @@ import psutil
 from heavyweight.errors import BadInput, ServerError
 from heavyweight.load.apis import api_for
 from heavyweight.load.spec import is_loopback, server_root
+from heavyweight.paths import scrub
 from heavyweight.servers.asking import get_json
 
 PATIENCE_S = 10.0
@@ -52,6 +53,11 @@ class Target:
     def here(self) -> bool:
         """Whether it is on this machine."""
         return is_loopback(urlsplit(self.base_url).hostname or "")
+
+    @property
+    def public_model(self) -> str:
+        """The model's name as it may be stored: some servers call it by its path."""
+        return scrub(self.model)
 
     @property
     def public_url(self) -> str | None:

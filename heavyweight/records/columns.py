@@ -58,6 +58,7 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
     Column("output_tokens_asked", pa.int32(), "tokens", "max_tokens sent", nullable=False),
     Column("due_ns", pa.int64(), NS, "when the request was due to be sent", nullable=False),
     Column("sent_ns", pa.int64(), NS, "its bytes were handed to the socket; null: never sent"),
+    Column("handed_ns", pa.int64(), NS, "the socket had taken them; sent_ns is before that"),
     Column("headers_ns", pa.int64(), NS, "the answer's headers arrived"),
     Column("chunk_ns", pa.list_(pa.int64()), NS, "arrival of each chunk with text", nullable=False),
     Column("chunk_bytes", pa.list_(pa.int32()), "bytes of UTF-8", "length of each chunk's text",

@@ -5,21 +5,28 @@ from __future__ import annotations
 import http.client
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import Any
 
 from heavyweight.errors import ServerError
+from heavyweight.load.spec import is_loopback
 
 # A proxy of the user's must never stand between the study and a server on this machine.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_PROXIED = urllib.request.build_opener()  # by the environment's proxies
 
 _UNANSWERED = (urllib.error.URLError, http.client.HTTPException, OSError)
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    return _DIRECT if is_loopback(urllib.parse.urlsplit(url).hostname or "") else _PROXIED
 
 
 def status_of(url: str, timeout_s: float = 2.0) -> int | None:
     """HTTP status of a GET; None if nobody answered."""
     try:
-        with _OPENER.open(url, timeout=timeout_s) as answer:
+        with _opener(url).open(url, timeout=timeout_s) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -51,7 +58,7 @@ def post_json(url: str, body: dict[str, Any], timeout_s: float = 60.0) -> Any:
 
 def _ask(request: urllib.request.Request, timeout_s: float) -> str:
     try:
-        with _OPENER.open(request, timeout=timeout_s) as answer:
+        with _opener(request.full_url).open(request, timeout=timeout_s) as answer:
             return str(answer.read().decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
         said = error.read(500).decode("utf-8", "replace")

@@ -8,8 +8,8 @@ is off by less than f in the worst direction, and a ratio of two arms by less th
 (1 + f) / (1 - f). Whether two arms differ by less than that is not asked here: arms that are
 truly equal must not be INVALID.
 
-The error found by a calibration holds the loopback and the emulated server's own wake-up as well,
-so it is an upper bound of the client's.
+What an emulated server was late to read a request is its own, as a real server's is, and no error
+of the client's.
 """
 
 from __future__ import annotations

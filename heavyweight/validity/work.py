@@ -67,7 +67,10 @@ def requests(e: Evidence) -> list[Part]:
     detail = f"{counted} requests {verb} in a window of {e.requests.window_s:.1f} s"
     if e.cell.ended == "cap":
         detail += ", which the time cap ended" if closed else "; some did not end in time"
-    return [Part(counted, least, "requests", counted >= least, detail)]
+    if e.cell.ended == "memory":
+        detail += ", which ended early since the client's memory was full"
+    passed = counted >= least and e.cell.ended != "memory"
+    return [Part(counted, least, "requests", passed, detail)]
 
 
 def bookkeeping(e: Evidence) -> list[Part]:

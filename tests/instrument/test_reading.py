@@ -24,7 +24,11 @@ def made(tmp_path, **options):
 
 
 def test_a_constant_delay_is_an_error_of_ttft_and_not_of_gaps(tmp_path):
-    (row,) = made(tmp_path, up_ms=0.2, down_ms=lambda i, k: 0.3, late_ms=0.7).to_dict("records")
+    """What the server takes to read is its own, and no error."""
+    (row,) = made(tmp_path, up_ms=0.9, hand_ms=0.2, down_ms=lambda i, k: 0.3, late_ms=0.7).to_dict(
+        "records"
+    )
+    assert row["read_p50_ms"] == row["read_p99_ms"] == pytest.approx(0.7)
     for quantity, error_ms in (("ttft", 0.5), ("e2e", 0.5), ("tpot", 0), ("itl", 0)):
         for statistic in ("mean", "p99", "max"):
             assert row[f"{quantity}_error_{statistic}_ms"] == pytest.approx(error_ms, abs=1e-9)
@@ -36,7 +40,7 @@ def test_a_constant_delay_is_an_error_of_ttft_and_not_of_gaps(tmp_path):
 
 def test_a_delay_that_grows_is_an_error_of_every_quantity(tmp_path):
     """Token k of an answer comes 0.1 k ms later than it was written."""
-    (row,) = made(tmp_path, up_ms=0.0, down_ms=lambda i, k: 0.1 * k).to_dict("records")
+    (row,) = made(tmp_path, hand_ms=0.0, down_ms=lambda i, k: 0.1 * k).to_dict("records")
     assert row["ttft_error_p99_ms"] == pytest.approx(0)
     assert row["itl_error_mean_ms"] == pytest.approx(0.1)
     assert row["tpot_error_p99_ms"] == pytest.approx(0.1)
@@ -45,7 +49,7 @@ def test_a_delay_that_grows_is_an_error_of_every_quantity(tmp_path):
 
 def test_the_mean_is_signed_and_the_p99_absolute(tmp_path):
     """Stamps half too early, half too late: no error on average, and yet an error."""
-    (row,) = made(tmp_path, up_ms=0.0, down_ms=lambda i, k: 2.0 if i % 2 else -2.0).to_dict(
+    (row,) = made(tmp_path, hand_ms=0.0, down_ms=lambda i, k: 2.0 if i % 2 else -2.0).to_dict(
         "records"
     )
     assert row["ttft_error_mean_ms"] == pytest.approx(0)
@@ -55,7 +59,7 @@ def test_the_mean_is_signed_and_the_p99_absolute(tmp_path):
 def test_an_interval_where_the_sample_carries_one(tmp_path):
     rng = np.random.default_rng(5)
     late_ms = rng.exponential(1.0, 600)
-    (row,) = made(tmp_path, requests=600, up_ms=0.0, down_ms=lambda i, k: late_ms[i]).to_dict(
+    (row,) = made(tmp_path, requests=600, hand_ms=0.0, down_ms=lambda i, k: late_ms[i]).to_dict(
         "records"
     )
     expected = np.sort(late_ms)[math.ceil(600 * 0.99) - 1]
@@ -67,7 +71,9 @@ def test_an_interval_where_the_sample_carries_one(tmp_path):
 
 
 def test_in_an_open_loop_being_late_is_an_error_as_well(tmp_path):
-    (row,) = made(tmp_path, users=(), rates=(12.5,), late_ms=3.0, up_ms=0.5).to_dict("records")
+    (row,) = made(tmp_path, users=(), rates=(12.5,), late_ms=3.0, up_ms=0.9, hand_ms=0.5).to_dict(
+        "records"
+    )
     assert (row["loop"], row["users"], row["rate_per_s"]) == ("open", 0, 12.5)
     assert row["ttft_error_p99_ms"] == pytest.approx(3.5 + 0.06)
     assert row["tpot_error_p99_ms"] == pytest.approx(0)

@@ -148,6 +148,31 @@ def test_a_connection_that_is_never_accepted_times_out() -> None:
     assert as_row(exchange)["error"] == E.TIMEOUT_CONNECT
 
 
+@pytest.mark.parametrize(
+    ("first", "error"), [(b"", E.TIMEOUT_FIRST), (b'data: {"choices": []}\n\n', E.TIMEOUT_GAP)]
+)
+def test_comments_that_keep_a_connection_alive_are_no_events(first: bytes, error: E) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        for data in [first, *[b": keep-alive\n\n"] * 100]:
+            if data:
+                writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+            await asyncio.sleep(0.05)
+
+    async def ask() -> Exchange:
+        listening = await asyncio.start_server(answer, "127.0.0.1", 0)
+        try:
+            return await once(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+        finally:
+            listening.close()
+
+    assert as_row(asyncio.run(ask()))["error"] == error
+
+
 def test_an_answer_that_never_ends_times_out_as_a_whole() -> None:
     limits = Timeouts(first_s=30, gap_s=30, total_s=0.3)
 
