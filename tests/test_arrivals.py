@@ -256,6 +256,7 @@ def test_a_trace_may_say_how_long_requests_are(tmp_path: Path) -> None:
         ("arrival_s\n", "has no rows"),
         ("1\n0.5\n", "line 2 of trace is earlier"),
         ("-1\n0\n", "line 1 of trace has a negative time"),
+        ("0\n20000000000\n", "spans 20000000000 s"),
         ("0\nsoon\n", "line 2 of trace has no time"),
         ("0\nnan\n", "line 2 of trace has no time"),
         ("0\ninf\n", "line 2 of trace has no time"),

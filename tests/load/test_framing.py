@@ -16,7 +16,7 @@ from heavyweight.load import connection
 from heavyweight.load.apis import api_for
 from heavyweight.load.connection import BODY_LIMIT, Exchange, TimedProtocol
 from heavyweight.load.framing import Frames
-from heavyweight.load.rows import row, succeeded
+from heavyweight.load.rows import row, succeeded, table
 from heavyweight.records import ErrorClass
 
 WRITES = [w.data for w in answer("vllm", "m", number=1, prompt_tokens=9, output_tokens=4)]
@@ -247,3 +247,15 @@ def test_the_connection_can_be_used_again_after_a_framed_answer() -> None:
     for made in asyncio.run(feed()):
         assert made["error"] is None
         assert made["chunk_bytes"] == [5, 5, 2, 5]
+
+
+def test_each_answer_is_judged_by_the_length_that_it_was_asked() -> None:
+    """A trace may ask its own length of each request: 4 tokens in 2 chunks, 2 asked of others."""
+    writes = answer("vllm", "m", number=1, prompt_tokens=9, output_tokens=4, tokens_per_chunk=2)
+    exchange = receive(
+        [HEAD + b"Transfer-Encoding: chunked\r\n\r\n", as_chunks([w.data for w in writes])]
+    )
+    (own,) = table([exchange], START, 1, 2, {"id": 4}).to_pylist()
+    assert (own["error"], own["output_tokens_asked"]) == (None, 4)
+    (general,) = table([exchange], START, 1, 2).to_pylist()
+    assert (general["error"], general["output_tokens_asked"]) == (ErrorClass.BAD_USAGE, 2)

@@ -167,6 +167,7 @@ URL = "http://127.0.0.1:1"
         ((URL, "--users", "1", "--extra-body", "[]"), "no JSON object"),
         ((URL, "--users", "1", "--header", "s3cret"), "has no colon"),
         ((URL, "--users", "1", "--header", "a b: s3cret"), "'a b' is no header"),
+        ((URL, "--users", "1", "--header", "K: \u201cs3cret\u201d"), "'K' is no header"),
         ((URL, "--users", "1", "--api", "grpc"), "is no API"),
         ((URL, "--users", "1", "--fleet", "5"), "is no fleet"),
         (("http://192.0.2.1", "--users", "1"), "another machine"),

@@ -60,3 +60,32 @@ def test_a_queue_that_comes_and_goes_makes_values_worth_less() -> None:
     tally = Objective.parse("e2e_p90_ms<=1000").tally(Requests.read(table, cell()))
     assert tally.bad == 0
     assert tally.worth < tally.n / 2
+
+
+def changed(table: pa.Table, **columns: list) -> pa.Table:
+    """The table with some columns replaced."""
+    for name, values in columns.items():
+        place = table.schema.get_field_index(name)
+        field = table.schema.field(place)
+        table = table.set_column(place, field, pa.array(values, field.type))
+    return table
+
+
+def test_a_request_that_hung_in_the_window_is_bad_although_it_failed_later() -> None:
+    table = rows(0, [200, 300, 400])
+    table = changed(
+        table, done_ns=[204, 304, 9_000], error=[None, None, "timeout_gap"], sent_ns=[201, 301, 401]
+    )
+    requests = Requests.read(table, cell())
+    for text in ("error_fraction<=0.1", "e2e_p90_ms<=1000"):
+        tally = Objective.parse(text).tally(requests)
+        assert (tally.bad, tally.n) == (1, 3)
+
+
+def test_a_cell_that_errors_ended_is_counted_whole() -> None:
+    """It may have ended before its window began."""
+    table = changed(rows(0, [0, 1, 2]), error=["http_503"] * 3)
+    requests = Requests.read(table, cell(ended="errors", window_start_ns=50, window_end_ns=50))
+    for text in ("error_fraction<=0.1", "ttft_p99_ms<=5"):
+        tally = Objective.parse(text).tally(requests)
+        assert (tally.bad, tally.n) == (3, 3)
