@@ -5,9 +5,12 @@ data/article/claims.toml explains the rules in words; judging by them is not don
 
 from __future__ import annotations
 
+import datetime
+import hashlib
+import json
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pandas as pd
 from pydantic import Field, model_validator
@@ -18,6 +21,25 @@ from heavyweight.article.toml import Strict, article_folder, read_toml
 from heavyweight.errors import BadInput
 
 Need = Literal["article", "document", "run", "probe", "setting", "gpu", "gpus", "network"]
+Measure = Literal[
+    "throughput",  # tok/s over all users
+    "throughput_growth",  # of one arm: the last load's throughput / the first one's
+    "ttft_p50",
+    "e2e_p95",
+    "e2e_p99",
+    "e2e_tail",  # p99 / p50
+    "cold_start",  # restart to first token; the first request alone
+    "memory",  # resident memory of the server's processes
+    "crossover",  # the load from which the ratio of throughputs stays above 1
+    "goodput",
+    "single_user",  # throughput, TTFT, memory and set-up of one user
+    "roofline_share",
+    "answer_without_gpu",
+    "set_up",
+    "probe",
+    "document",
+    "arithmetic",
+]
 TUNED = "tuned"
 
 
@@ -38,6 +60,28 @@ class Published(Strict):
         return self
 
 
+class Judge(Strict):
+    """What would judge a claim: a profile of study.toml, a notebook, or a person."""
+
+    profile: str | None = None
+    notebook: str | None = None
+    hand: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if sum(one is not None for one in (self.profile, self.notebook, self.hand)) != 1:
+            raise ValueError("give one of profile, notebook, hand")
+        return self
+
+
+class Earlier(Strict):
+    """Rules that a claim had up to a version of the ledger, and why they were changed."""
+
+    up_to: int = Field(ge=1)
+    reason: str
+    rules: list[Rule] = Field(min_length=1)
+
+
 class Claim(Strict):
     """One claim: where it stands, in our words, what is measured, and what decides it."""
 
@@ -45,6 +89,8 @@ class Claim(Strict):
     place: str
     claim: str
     quantity: str
+    measure: Measure
+    judge: Judge | None = None  # None: nothing needs to be measured
     contrasts: list[str] = Field(default_factory=list)
     arms: list[str] = Field(default_factory=list)
     inverse: bool = False  # the quantity is denominator / numerator of the contrast
@@ -52,6 +98,12 @@ class Claim(Strict):
     published: list[Published] = Field(default_factory=list)
     needs: list[Need] = Field(min_length=1)
     rules: list[Rule] = Field(min_length=1)
+    since: int = 1  # the version of the ledger from which these rules hold
+    earlier: list[Earlier] = Field(default_factory=list)  # oldest first
+
+    def rules_of(self, version: int) -> list[Rule]:
+        """The rules that held in a version of the ledger."""
+        return next((old.rules for old in self.earlier if version <= old.up_to), self.rules)
 
     @property
     def kinds(self) -> list[Kind]:
@@ -70,6 +122,22 @@ class Claim(Strict):
             if (numbers[0].value is None) != isinstance(rule, Range):
                 raise ValueError("a band needs a published value, a range a published range")
         return self
+
+
+class Version(Strict):
+    """A state of the rules: since when it holds, why, and the checksum that keeps it."""
+
+    version: int = Field(ge=1)
+    date: datetime.date
+    reason: str
+    rules_sha256: str
+
+
+class Setting(Strict):
+    """The article's setting: where its absolute claims can be judged."""
+
+    gpu: str
+    model: str
 
 
 class Contrast(Strict):
@@ -106,6 +174,8 @@ class Ledger(Strict):
     schema_: Literal[1] = Field(alias="schema")
     confidence: float = Field(gt=0.5, lt=1)
     band_fraction: float = Field(gt=0)
+    versions: list[Version] = Field(min_length=1)
+    setting: Setting
     kinds: dict[Kind, str]
     needs: dict[Need, str]
     contrasts: dict[str, Contrast]
@@ -131,6 +201,54 @@ class Ledger(Strict):
                 if isinstance(rule, Threshold) and rule.contrast not in (None, *claim.contrasts):
                     raise ValueError(f"claim {claim.id}: no contrast {rule.contrast} in it")
         return self
+
+    @model_validator(mode="after")
+    def _rules_are_those_of_their_versions(self) -> Self:
+        if [one.version for one in self.versions] != list(range(1, self.version + 1)):
+            raise ValueError(f"versions: one entry for each of 1 to {self.version}, in order")
+        for claim in self.claims:
+            ends = [old.up_to for old in claim.earlier]
+            follows = not ends or claim.since == ends[-1] + 1
+            if not follows or ends != sorted(set(ends)) or not 1 <= claim.since <= self.version:
+                raise ValueError(f"claim {claim.id}: since does not follow its earlier rules")
+        for one in self.versions:
+            found = self.rules_sha256(one.version)
+            if found != one.rules_sha256:
+                raise ValueError(
+                    f"the rules of version {one.version} are not those that were written down "
+                    f"(sha256 {found}); a rule that changes needs a new version with the reason"
+                )
+        return self
+
+    def rules_sha256(self, version: int) -> str:
+        """Checksum of all that decided in a version: rules, published numbers, contrasts, bands."""
+        decides: dict[str, Any] = {
+            "confidence": self.confidence,
+            "band_fraction": self.band_fraction,
+            "contrasts": {name: c.model_dump() for name, c in sorted(self.contrasts.items())},
+            "tuned": self.tuned.model_dump(),
+            "claims": [
+                {
+                    **claim.model_dump(include={"id", "contrasts", "arms", "inverse", "users"}),
+                    "published": [number.model_dump() for number in claim.published],
+                    "rules": [rule.model_dump() for rule in claim.rules_of(version)],
+                }
+                for claim in self.claims
+                if claim.earlier or version >= claim.since
+            ],
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def thresholds(self) -> list[float]:
+        """Ratios of throughputs at which a verdict turns: 1, and those of rules on contrasts."""
+        found = {1.0}
+        for claim in self.claims:
+            for rule in claim.rules:
+                if isinstance(rule, Threshold) and rule.kind == "ratio" and claim.contrasts:
+                    sides = (rule.reproduced, rule.refuted)
+                    found |= {side.value for side in sides if side and side.value > 1}
+        return sorted(found)
 
     @cached_property
     def by_id(self) -> dict[str, Claim]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.errors import BadInput, StoreError
+from heavyweight.estimates.frames import LOAD, sessions_table, typed
 from heavyweight.estimates.instrument import instrument_table
 from heavyweight.records import Run, Session
 from heavyweight.stats import Estimate
@@ -20,10 +21,7 @@ from heavyweight.validity.instrument import row_at
 
 PERCENTS = (50.0, 95.0, 99.0)
 NO_ENDS = (np.nan, np.nan, np.nan)
-LOAD = ["users", "output_tokens", "prompt_tokens"]
-"""What makes two cells the same load."""
 
-INTEGERS = ("block", *LOAD, "start_id", "starts", "requests", "errors")
 PERCENTILE_COLUMNS = (
     "cell_id", "quantity", "percentile", "n", "n_eff", "estimate_ms", "low_ms", "high_ms", "needs",
     "note", "failures", "without_failures_ms", "without_failures_low_ms",
@@ -32,7 +30,7 @@ PERCENTILE_COLUMNS = (
 CELL_COLUMNS = (
     "cell_id", "block", "session", "arm", "label", *LOAD, "machine_id", "start_id", "starts",
     "ended", "valid", "work_valid", "reasons", "requests", "errors", "window_s",
-    "throughput_tok_s", "requests_per_s",
+    "throughput_tok_s", "requests_per_s", "server_rss_bytes",
 )  # fmt: skip
 INSTRUMENT_COLUMNS = {
     **{f"instrument_{quantity}_p99_ms": f"{quantity}_error_p99_ms" for quantity in QUANTITIES},
@@ -55,6 +53,7 @@ class Assessment:
             percentile that is not estimable is NaN, one that failures reach is infinite.
         checks: one row a cell and check.
         percentiles: one row a cell, quantity and percentile, with its interval.
+        sessions: one row a session: what the server and machine are, and its first cold start, ms.
         missing: one row a cell that was planned and is not there.
         instrument: the client's own error, one row a setting and load; see ``instrument_table``.
         problems: files that could not be read, in words.
@@ -64,6 +63,7 @@ class Assessment:
     cells: pd.DataFrame
     checks: pd.DataFrame
     percentiles: pd.DataFrame
+    sessions: pd.DataFrame
     missing: pd.DataFrame
     instrument: pd.DataFrame
     problems: tuple[str, ...]
@@ -132,13 +132,14 @@ def assess(run: RunFolder, percents: Sequence[float] = PERCENTS) -> Assessment:
             checks.append({**shared, "check": row.pop("name"), **row})
     quantiles = [f"{q}_p{p:g}_ms" for q in QUANTITIES for p in percents]
     order = ["block", "arm", *LOAD, "cell_id"]
-    cell_frame = _frame(cells, [*CELL_COLUMNS, *quantiles, *INSTRUMENT_COLUMNS])
+    cell_frame = typed(cells, [*CELL_COLUMNS, *quantiles, *INSTRUMENT_COLUMNS])
     cell_frame = cell_frame.sort_values(order, kind="stable", ignore_index=True)
     return Assessment(
         run=run.run,
         cells=cell_frame.astype({"valid": bool, "work_valid": bool}),
-        checks=_frame(checks, CHECK_COLUMNS).astype({"passed": bool}),
-        percentiles=_frame(percentiles, PERCENTILE_COLUMNS),
+        checks=typed(checks, CHECK_COLUMNS).astype({"passed": bool}),
+        percentiles=typed(percentiles, PERCENTILE_COLUMNS),
+        sessions=sessions_table(run),
         missing=_missing(run.run, cell_frame),
         instrument=instrument,
         problems=tuple(problems),
@@ -193,6 +194,7 @@ def _cell(
 ) -> dict[str, Any]:
     """One row of the cells."""
     cell = r.cell
+    rss = cell.machine_load.server_rss_bytes
     failed = [check for check in verdicts if not check.passed]
     return {
         "cell_id": cell.cell_id,
@@ -215,6 +217,7 @@ def _cell(
         "window_s": r.window_s,
         "throughput_tok_s": r.tokens_per_s,
         "requests_per_s": r.requests_per_s,
+        "server_rss_bytes": np.nan if rss is None else float(rss),
         **{f"{p['quantity']}_p{p['percentile']:g}_ms": p["estimate_ms"] for p in percentiles},
         **{
             name: np.nan if error is None else float(error[column])
@@ -254,17 +257,4 @@ def _missing(run: Run, cells: pd.DataFrame) -> pd.DataFrame:
         for users in run.users
         if (block, arm, users) not in there
     ]
-    return _frame(rows, ("block", "arm", "users"))
-
-
-def _frame(rows: list[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Rows as a DataFrame that has its columns and types even without rows."""
-    table = pd.DataFrame(rows, columns=list(columns))
-    integers = {name: "Int64" for name in (*INTEGERS, "n", "needs", "failures") if name in table}
-    floats = {
-        name: float
-        for name in table
-        if name.endswith(("_ms", "_s", "_fraction"))
-        or name in ("n_eff", "percentile", "value", "limit")
-    }
-    return table.astype(integers | floats)
+    return typed(rows, ("block", "arm", "users"))

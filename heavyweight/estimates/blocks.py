@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heavyweight.estimates.assessment import LOAD, Assessment
+from heavyweight.estimates.assessment import Assessment
+from heavyweight.estimates.frames import LOAD
 from heavyweight.stats import mean_log_t
 
 Load = tuple[Any, ...]

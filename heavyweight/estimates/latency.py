@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.errors import BadInput
-from heavyweight.estimates.assessment import LOAD, PERCENTS, Assessment
+from heavyweight.estimates.assessment import PERCENTS, Assessment
 from heavyweight.estimates.blocks import (
     INFINITE,
     Blocks,
@@ -22,6 +22,7 @@ from heavyweight.estimates.blocks import (
     say,
     tidy,
 )
+from heavyweight.estimates.frames import LOAD
 from heavyweight.stats import mean_log_t
 from heavyweight.stats.requests import QUANTITIES
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from heavyweight.estimates.assessment import LOAD, Assessment
+from heavyweight.estimates.assessment import Assessment
+from heavyweight.estimates.frames import LOAD
 from heavyweight.estimates.tables import ratio_table, throughput_table
 
 

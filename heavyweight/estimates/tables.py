@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import pandas as pd
 
 from heavyweight.errors import BadInput
-from heavyweight.estimates.assessment import LOAD, Assessment
+from heavyweight.estimates.assessment import Assessment
 from heavyweight.estimates.blocks import (
     NOTHING,
-    Blocks,
     by_block,
     loads,
     notes,
@@ -19,7 +17,9 @@ from heavyweight.estimates.blocks import (
     say,
     tidy,
 )
-from heavyweight.stats import log_ratio_t
+from heavyweight.estimates.frames import LOAD
+from heavyweight.estimates.pairing import pair
+from heavyweight.stats import Estimate
 
 
 def throughput_table(assessment: Assessment, confidence: float = 0.95) -> pd.DataFrame:
@@ -82,20 +82,17 @@ def ratio_table(
     arms = assessment.run.contrasts[contrast]
     rows = []
     for load in loads(assessment):
-        sides = [by_block(assessment, arm, load, quantity) for arm in arms]
-        left_out = _unpaired(arms, sides)
-        common = sorted((sides[0].values.keys() & sides[1].values.keys()) - left_out.keys())
-        restarted = (sides[0].restarted | sides[1].restarted) & set(common)
-        value, low, high, note = _ratio(sides, common, confidence)
-        if restarted:
-            rest = _ratio(sides, [b for b in common if b not in restarted], confidence)
-            note = notes(note, say({b: "needed a second start" for b in restarted}))
+        pairing = pair(assessment, arms, load, quantity)
+        value, low, high, note = _ends(pairing.ratio(confidence))
+        if pairing.restarted:
+            rest = _ends(pairing.ratio(confidence, without=pairing.restarted))
+            note = notes(note, say({b: "needed a second start" for b in pairing.restarted}))
             note += f" (without: {_shown(*rest[:3])})"
         rows.append(
             {"contrast": contrast, "numerator": arms[0], "denominator": arms[1],
-             "quantity": quantity, **dict(zip(LOAD, load, strict=True)), "blocks": len(common),
-             "ratio": value, "low": low, "high": high, "note": note,
-             "blocks_left_out": say(left_out)}
+             "quantity": quantity, **dict(zip(LOAD, load, strict=True)),
+             "blocks": len(pairing.numerator), "ratio": value, "low": low, "high": high,
+             "note": note, "blocks_left_out": pairing.note}
         )  # fmt: skip
     return tidy(
         rows,
@@ -104,30 +101,11 @@ def ratio_table(
     )  # fmt: skip
 
 
-def _unpaired(arms: Sequence[str], sides: Sequence[Blocks]) -> dict[int, str]:
-    """Blocks that cannot be paired, and why."""
-    left_out: dict[int, str] = {}
-    for arm, side in zip(arms, sides, strict=True):
-        for block, reason in side.left_out.items():
-            left_out[block] = notes(left_out.get(block, ""), f"{arm} {reason}")
-    first, second = sides
-    for block in first.values.keys() ^ second.values.keys():
-        left_out.setdefault(block, f"not in {arms[int(block in first.values)]}")
-    for block in first.values.keys() & second.values.keys():
-        if first.machines[block] != second.machines[block]:
-            left_out[block] = "on two machines"
-    return left_out
-
-
-def _ratio(
-    sides: Sequence[Blocks], blocks: list[int], confidence: float
-) -> tuple[float, float, float, str]:
-    """Value, ends and note of the ratio over some blocks."""
-    if not blocks:
+def _ends(found: Estimate | None) -> tuple[float, float, float, str]:
+    """Value, ends and note of a ratio; NaN where no block is left."""
+    if found is None:
         return math.nan, math.nan, math.nan, NOTHING
-    above, below = ({b: side.values[b] for b in blocks} for side in sides)
-    estimate = log_ratio_t(above, below, confidence)
-    return estimate.value, estimate.low, estimate.high, estimate.note
+    return found.value, found.low, found.high, found.note
 
 
 def _shown(value: float, low: float, high: float) -> str:

@@ -1,0 +1,62 @@
+"""Tables with their columns and types even where nothing is in them; one row a session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heavyweight.errors import StoreError
+from heavyweight.store import RunFolder
+
+LOAD = ["users", "output_tokens", "prompt_tokens"]
+"""What makes two cells the same load."""
+
+INTEGERS = ("block", *LOAD, "start_id", "starts", "requests", "errors")
+SESSION_COLUMNS = (
+    "session", "block", "arm", "server", "model", "version", "dtype", "gpus", "machine_id",
+    "emulated", "starts", "ready_ms", "first_token_ms", "first_request_ttft_ms",
+)  # fmt: skip
+
+
+def sessions_table(run: RunFolder) -> pd.DataFrame:
+    """One row a session whose record can be read."""
+    rows = []
+    for folder in run.sessions():
+        try:
+            session = folder.record
+        except StoreError:
+            continue  # told by whoever read the cells
+        start = session.starts[0] if session.starts else None
+        identity = session.identity
+        rows.append(
+            {
+                **{name: getattr(session, name) for name in SESSION_COLUMNS[:5]},
+                "version": identity.version if identity else None,
+                "dtype": identity.detail.get("dtype") if identity else None,
+                "gpus": ", ".join(gpu.get("name", "GPU") for gpu in session.machine.gpus),
+                "machine_id": session.machine.machine_id,
+                "emulated": session.emulated,
+                "starts": len(session.starts),
+                **{
+                    name: np.nan if start is None else getattr(start, name)
+                    for name in ("ready_ms", "first_token_ms", "first_request_ttft_ms")
+                },
+            }
+        )
+    return typed(rows, SESSION_COLUMNS)
+
+
+def typed(rows: list[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Rows as a DataFrame that has its columns and types even without rows."""
+    table = pd.DataFrame(rows, columns=list(columns))
+    integers = {name: "Int64" for name in (*INTEGERS, "n", "needs", "failures") if name in table}
+    floats = {
+        name: float
+        for name in table
+        if name.endswith(("_ms", "_s", "_fraction", "_bytes"))
+        or name in ("n_eff", "percentile", "value", "limit")
+    }
+    return table.astype(integers | floats)
