@@ -55,6 +55,23 @@ def _exp(x: float) -> float:
     return math.exp(x) if x < 709 else math.inf
 
 
+def paired_ratios(
+    numerator_by_block: Mapping[int, float], denominator_by_block: Mapping[int, float]
+) -> np.ndarray:
+    """Ratio in each block that both arms have, in the order of the first.
+
+    Raises:
+        ValueError: a value that is not positive and finite.
+    """
+    common = [b for b in numerator_by_block if b in denominator_by_block]
+    numerator = np.array([numerator_by_block[b] for b in common], dtype=float)
+    denominator = np.array([denominator_by_block[b] for b in common], dtype=float)
+    for side in (numerator, denominator):
+        if not (np.isfinite(side) & (side > 0)).all():
+            raise ValueError("a value is not positive and finite, so it has no logarithm")
+    return numerator / denominator
+
+
 def log_ratio_t(
     numerator_by_block: Mapping[int, float],
     denominator_by_block: Mapping[int, float],
@@ -73,13 +90,8 @@ def log_ratio_t(
     Raises:
         ValueError: no block in common, or a value that is not positive and finite.
     """
-    common = [b for b in numerator_by_block if b in denominator_by_block]
-    numerator = np.array([numerator_by_block[b] for b in common], dtype=float)
-    denominator = np.array([denominator_by_block[b] for b in common], dtype=float)
-    for side in (numerator, denominator):
-        if not (np.isfinite(side) & (side > 0)).all():
-            raise ValueError("a value is not positive and finite, so it has no logarithm")
-    estimate = mean_log_t(numerator / denominator, confidence)
+    ratios = paired_ratios(numerator_by_block, denominator_by_block)
+    estimate = mean_log_t(ratios, confidence)
     method = "ratio paired by block, Student's t over blocks on the log scale"
     return Estimate(
         estimate.value,

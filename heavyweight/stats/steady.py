@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from heavyweight.stats.estimate import Estimate
+from heavyweight.stats.estimate import Estimate, NotEstimable
 
 BATCH = 5  # MSER-5
 TAIL_BATCHES = 5  # never cut into these: the mean of a few values is steady by chance
@@ -135,6 +135,37 @@ def drift(times: ArrayLike, values: ArrayLike, confidence: float = 0.95) -> Esti
         confidence=confidence,
         method="Theil-Sen slope, relative change over the window",
     )
+
+
+def trend(values_in_order: ArrayLike, confidence: float = 0.95) -> Estimate | NotEstimable:
+    """Relative change from the first block to the last: least squares of the logs.
+
+    Student's t interval of the slope, with n - 2 degrees of freedom.
+
+    Args:
+        values_in_order: one positive number a block, in the order in which they were measured.
+        confidence: of the interval.
+
+    Returns:
+        The change (0.1: the last is 10% above the first); below 3 values :class:`NotEstimable`.
+
+    Raises:
+        ValueError: no values, or one that is not positive and finite.
+    """
+    sequence = _finite(values_in_order)
+    if (sequence <= 0).any():
+        raise ValueError("a value is not positive, so it has no logarithm")
+    n = int(sequence.size)
+    method = "least squares of the logs in order, Student's t of the slope"
+    if n < 3:
+        return NotEstimable(3, n, method, f"a trend needs 3 blocks, has {n}")
+    line = stats.linregress(np.arange(n), np.log(sequence))
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 2)) * float(line.stderr)
+    ends = (np.array([0.0, -half, half]) + float(line.slope)) * (n - 1)
+    with np.errstate(over="ignore"):
+        value, low, high = (float(x) for x in np.expm1(ends))
+    note = "three blocks: one degree of freedom, a very wide interval" if n == 3 else ""
+    return Estimate(value, low, high, n, confidence, method, note)
 
 
 def effective_sample_size(values: ArrayLike) -> float:
