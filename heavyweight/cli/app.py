@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from heavyweight import __version__
-from heavyweight.cli import load, models, servers, study
+from heavyweight.cli import load, models, physics, servers, study
 from heavyweight.cli.output import AsJson, console, emit, progress, say, table
 
 app = typer.Typer(
@@ -28,6 +28,10 @@ app.command(
     "http://127.0.0.1:11434 --api ollama-chat --rate 2 --seconds 60 | heavyweight load "
     'http://127.0.0.1:8000 --users 1:64 --search "ttft_p99_ms<=500"',
 )(load.load)
+app.command(
+    epilog="Examples: heavyweight physics --gpu A40 --model llama-3.1-8b --users 1 8 50 | "
+    "heavyweight physics --bandwidth-gb-s 600 --memory-gb 24 --config config.json --weights q4",
+)(physics.physics)
 
 
 def _version(asked: bool) -> None:
