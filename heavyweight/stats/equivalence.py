@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scipy import special
 
 from heavyweight.stats.estimate import Estimate
-from heavyweight.stats.multiple import log_standard_error
+from heavyweight.stats.multiple import ROUNDING, log_standard_error
 from heavyweight.stats.ratios import log_ratio_t
 
 
@@ -78,6 +78,6 @@ def tost(
 
 def _one_sided(distance: float, error: float, n: int) -> float:
     """p value of "the true distance is not positive"."""
-    if error == 0:
+    if error < ROUNDING:
         return 0.0 if distance > 0 else 1.0
     return float(special.stdtr(n - 1, -distance / error))

@@ -11,6 +11,8 @@ from scipy import special
 
 from heavyweight.stats.estimate import Estimate
 
+ROUNDING = 1e-13  # a smaller standard error is that of equal blocks
+
 
 @dataclass(frozen=True)
 class HolmResult:
@@ -131,6 +133,6 @@ def p_of(estimate: Estimate, boundary: float) -> float:
         return math.nan
     distance = abs(math.log(estimate.value) - math.log(boundary))
     error = log_standard_error(estimate)
-    if error == 0:
-        return 0.0 if distance > 0 else 1.0
+    if error < ROUNDING:
+        return 0.0 if distance > 10 * ROUNDING else 1.0
     return 2 * float(special.stdtr(estimate.n - 1, -distance / error))

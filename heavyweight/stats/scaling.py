@@ -15,6 +15,7 @@ from heavyweight.stats.goodput import mean_t
 from heavyweight.stats.ratios import mean_log_t
 
 LEAST_LOADS = 5
+MOST_RESIDUAL = 0.5  # a law that is farther off at a load has parameters that say nothing
 METHOD = "Universal Scalability Law, fitted in each block on the log scale"
 
 
@@ -61,7 +62,7 @@ def usl(
 
     Returns:
         The law; one block has values and no intervals. :class:`NotEstimable` below 5 loads, and
-        where the law does not describe a block.
+        where the law is off by more than half at a load of a block.
 
     Raises:
         ValueError: no blocks, loads that are not ascending and positive, or a throughput that is
@@ -86,7 +87,7 @@ def usl(
     for block, x in fits.items():
         found = _fit(n, x)
         if found is None:
-            note = f"the law does not describe block {block}"
+            note = f"the law does not describe block {block}: no fit within {MOST_RESIDUAL:.0%}"
             return NotEstimable(LEAST_LOADS, n.size, METHOD, note)
         rows.append(found[:3])
         residual = max(residual, found[3])
@@ -101,7 +102,7 @@ def usl(
 
 
 def _fit(n: np.ndarray, x: np.ndarray) -> tuple[float, float, float, float] | None:
-    """Rate, sigma, kappa and largest relative residual; None where the law has no positive rate.
+    """Rate, sigma, kappa and largest relative residual; None where the law does not fit.
 
     N / X is linear in 1/rate, sigma/rate and kappa/rate: its least squares, relative to N / X, are
     where the search starts.
@@ -125,6 +126,8 @@ def _fit(n: np.ndarray, x: np.ndarray) -> tuple[float, float, float, float] | No
     if not found.success or one <= 0 or (terms @ found.x <= 0).any():
         return None
     worst = float(np.abs(np.expm1(distances(found.x))).max())
+    if worst > MOST_RESIDUAL:
+        return None
     return 1 / (one * unit), sigma / one, kappa / one, worst
 
 

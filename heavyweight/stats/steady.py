@@ -159,9 +159,13 @@ def trend(values_in_order: ArrayLike, confidence: float = 0.95) -> Estimate | No
     method = "least squares of the logs in order, Student's t of the slope"
     if n < 3:
         return NotEstimable(3, n, method, f"a trend needs 3 blocks, has {n}")
-    line = stats.linregress(np.arange(n), np.log(sequence))
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 2)) * float(line.stderr)
-    ends = (np.array([0.0, -half, half]) + float(line.slope)) * (n - 1)
+    logs = np.log(sequence)
+    slope = half = 0.0
+    if np.ptp(logs) > 0:
+        line = stats.linregress(np.arange(n), logs)
+        slope = float(line.slope)
+        half = float(stats.t.ppf((1 + confidence) / 2, n - 2)) * float(line.stderr)
+    ends = (np.array([0.0, -half, half]) + slope) * (n - 1)
     with np.errstate(over="ignore"):
         value, low, high = (float(x) for x in np.expm1(ends))
     note = "three blocks: one degree of freedom, a very wide interval" if n == 3 else ""

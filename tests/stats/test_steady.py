@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from heavyweight.stats import drift, effective_sample_size, mser5, shift
+from heavyweight.stats import NotEstimable, drift, effective_sample_size, mser5, shift, trend
 from tests.stats import reference, weyl
+from tests.stats.test_ratios import NUMERATOR
 
 finite = st.floats(1e-3, 1e6)
 
@@ -85,6 +86,34 @@ def test_drift_of_a_straight_line_is_its_change(change, n, unit):
 def test_drift_needs_ten_values_over_some_time(times, values):
     with pytest.raises(ValueError, match="needs"):
         drift(times, values)
+
+
+@pytest.mark.parametrize("blocks", [3, 6])
+def test_trend_is_that_of_r(blocks):
+    estimate = trend([NUMERATOR[b] for b in range(blocks)])
+    for end in ("value", "low", "high"):
+        expected = reference()[f"trend-{blocks}", end]
+        assert getattr(estimate, end) == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.floats(-0.9, 3), st.integers(3, 20), st.floats(1e-3, 1e3))
+def test_trend_of_a_steady_growth_is_its_change(change, n, unit):
+    estimate = trend(unit * (1 + change) ** np.linspace(0, 1, n))
+    assert estimate.value == pytest.approx(change, abs=1e-9)
+    assert estimate.low == pytest.approx(change, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_trend_needs_three_blocks(n):
+    estimate = trend(np.ones(n))
+    assert isinstance(estimate, NotEstimable)
+    assert (estimate.needs, estimate.n) == (3, n)
+
+
+@pytest.mark.parametrize("values", [[], [1.0, 0.0, 2.0], [1.0, math.nan, 2.0], [math.inf] * 3])
+def test_trend_refuses_what_has_no_logarithm(values):
+    with pytest.raises(ValueError, match=r"no values|no logarithm|not finite"):
+        trend(values)
 
 
 @pytest.mark.parametrize("case", ["0.5", "0.9"])
