@@ -1,5 +1,6 @@
 """Tables as figures: made for a notebook, touching no file, saying where their numbers are from."""
 
+from heavyweight.figures.audit import ollama_curve, roofline, vram
 from heavyweight.figures.canvas import StudyFigure
 from heavyweight.figures.instrument import instrument
 from heavyweight.figures.latency import latency
@@ -8,6 +9,6 @@ from heavyweight.figures.throughput import ratio, throughput
 from heavyweight.figures.timeline import cells_at, timeline
 
 __all__ = [
-    "Provenance", "StudyFigure", "cells_at", "instrument", "latency", "ratio", "throughput",
-    "timeline",
+    "Provenance", "StudyFigure", "cells_at", "instrument", "latency", "ollama_curve", "ratio",
+    "roofline", "throughput", "timeline", "vram",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ import io
 import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib as mpl
 import numpy as np
@@ -84,8 +84,19 @@ def look() -> AbstractContextManager[None]:
     )
 
 
+class Footing(Protocol):
+    """What a figure is told of its data."""
+
+    @property
+    def emulated(self) -> bool:
+        """Whether servers were imitated: stamped on it."""
+
+    def footer(self) -> list[str]:
+        """What stands under it."""
+
+
 def make(
-    provenance: Provenance,
+    provenance: Footing,
     title: str,
     alt: str,
     *,
