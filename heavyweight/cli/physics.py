@@ -19,7 +19,7 @@ UNKNOWN = "unknown"
 
 def physics(
     more: Annotated[
-        list[str] | None, typer.Argument(metavar="[USERS]...", help="More of --users.")
+        list[str] | None, typer.Argument(metavar="USERS", help="More of --users.")
     ] = None,
     gpu: Annotated[
         str | None, typer.Option(help="A GPU of data/hardware.toml; or any, with its numbers.")
@@ -187,7 +187,7 @@ def _print_said(said: dict[str, Any], card: Gpu, what: Architecture) -> None:
          "no memory size given" if room is None else
          f"({card.memory_gb:g} GiB - weights) / KV cache a token" if room else
          f"the weights do not fit into {card.memory_gb:g} GiB"],
-        ["prompt", f"{said['prefill_s'] * 1e3:,.1f} ms or more for {said['prompt_tokens']:,}",
+        [f"{said['prompt_tokens']:,} tokens in", f"{said['prefill_s'] * 1e3:,.1f} ms or more",
          "2 FLOP x parameters x tokens / FLOP/s, or one reading of the weights"],
     ]  # fmt: skip
     if said["users_that_fit"] is not None:
