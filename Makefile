@@ -6,11 +6,11 @@ READY := .venv/.ready
 HEAVYWEIGHT := $(BIN)/heavyweight
 
 .DEFAULT_GOAL := help
-.PHONY: help study test check bench lab lock clean
+.PHONY: help study test check bench coverage analysis lab lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
-	@echo "  PROFILE is one of: smoke quick aa full article emulated (now: $(PROFILE))"
+	@echo "  PROFILE is one of: smoke quick aa tail tuned full article emulated (now: $(PROFILE))"
 
 # Hashes are checked; uv where there is one, pip otherwise.
 $(READY): requirements.lock pyproject.toml
@@ -40,6 +40,14 @@ check: $(READY) ## formatting, lint, types, import contracts
 
 bench: $(READY) ## the load generator beside others, on the same emulated server
 	@$(BIN)/python -m benchmarks
+
+coverage: $(READY) ## how often each interval holds the truth, on simulated studies
+	@$(BIN)/python -m benchmarks.statistics
+
+analysis: $(READY) ## execute analysis/ over data/reference anew, and the README's numbers
+	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
+	  --ExecutePreprocessor.record_timing=False analysis/*.ipynb
+	@$(HEAVYWEIGHT) readme
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --ip 127.0.0.1 $$([ "$$(id -u)" = 0 ] && echo --allow-root) \

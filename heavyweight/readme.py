@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from heavyweight import article, figures, tables
+from heavyweight import article, claims, figures, tables
 from heavyweight.errors import BadInput
 from heavyweight.estimates import assess, ratio_table, throughput_table
 from heavyweight.store import RunFolder
@@ -41,6 +41,7 @@ def block(run: RunFolder, folder: str) -> str:
         lines.append(f"| {row['users']} | {' | '.join(cells)} |")
     provenance = figures.Provenance.of(run)
     notes = tables.invalid(assessment)
+    verdicts = claims.judge_run(assessment, claims.Evidence.of())
     return "\n".join(
         [
             BEGIN,
@@ -52,6 +53,8 @@ def block(run: RunFolder, folder: str) -> str:
             "Total tokens a second over all users, in brackets the 95% interval over blocks. "
             + " ".join(provenance.footer())
             + (f" {notes}" if notes else ""),
+            "",
+            tables.verdicts(claims.counts(verdicts)),
             "",
             "Another machine, above all one with a GPU, gives other numbers: measure yours.",
             END,

@@ -14,13 +14,15 @@ from markupsafe import Markup
 from nbconvert.filters import Highlight2HTML, markdown2html
 from nbformat import NotebookNode
 
-from heavyweight import paths, tables
+from heavyweight import claims, paths, tables
 from heavyweight.errors import StoreError, StudyError
 from heavyweight.estimates import Assessment, assess
 from heavyweight.figures import Provenance
 from heavyweight.store import RunFolder, write_text
 
-NOTEBOOKS = ("throughput", "latency", "instrument")
+NOTEBOOKS = (
+    "verdicts", "throughput", "latency", "scaling", "precision", "instrument", "audit",
+)  # fmt: skip
 HEADING = re.compile(r'<h([1-3]) id="([^"]+)">(.*?)</h\1>', re.DOTALL)
 ANCHOR = re.compile(r'<a class="anchor-link".*?</a>', re.DOTALL)
 LONG_WORDS = re.compile(r"<td>([^<]{46,})</td>")
@@ -73,7 +75,11 @@ def report(run_path: Path, out: Path, progress: Progress | None = None) -> Path:
         tell(f"executing analysis/{name}.ipynb over run {folder.run.run}")
         notebooks.append(execute(name, folder.path))
     tell("writing the page")
-    return write_text(made(out.parent) / out.name, page(notebooks, provenance, assess(folder)))
+    assessment = assess(folder)
+    verdicts = tables.verdicts(claims.counts(claims.judge_run(assessment, claims.Evidence.of())))
+    return write_text(
+        made(out.parent) / out.name, page(notebooks, provenance, assessment, verdicts)
+    )
 
 
 def execute(name: str, run_path: Path) -> NotebookNode:
@@ -145,13 +151,16 @@ def published(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def page(notebooks: list[NotebookNode], provenance: Provenance, assessment: Assessment) -> str:
+def page(
+    notebooks: list[NotebookNode], provenance: Provenance, assessment: Assessment, verdicts: str
+) -> str:
     """The page as HTML: it asks nothing of any host and runs no script.
 
     Args:
         notebooks: executed.
         provenance: of the run.
         assessment: of the run, for the answers at the top.
+        verdicts: on the article's claims, in one sentence.
     """
     cells = [cell for notebook in notebooks for cell in notebook.cells]
     parts = [part(c) for c in cells if not NOT_ON_PAGE & set(c.metadata.get("tags", []))]
@@ -168,6 +177,7 @@ def page(notebooks: list[NotebookNode], provenance: Provenance, assessment: Asse
         provenance=provenance,
         question=question,
         answers=answers,
+        verdicts=verdicts,
         invalid=tables.invalid(assessment),
         headings=[(int(level), anchor, Markup(text)) for level, anchor, text in headings],
         parts=parts,

@@ -38,6 +38,14 @@ def heavyweight(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProces
         (("servers", "install", "olama"), "one of ollama, vllm"),
         (("models", "prepare", "smollm"), "unknown model"),
         (("sudy",), "sudy"),
+        (("claims", "no-such-run"), "no run folder"),
+        (("claims", "none", "--verdict", "maybe"), "one of reproduced, refuted, inconclusive"),
+        (("claims", "none", "--kind", "gossip"), "one of arithmetic"),
+        (("claims", "none", "--id", "Z9"), "no claim 'Z9'"),
+        (("study", "plan", "--width", "much"), "width 'much'"),
+        (("study", "plan", "--width", "0%"), "width '0%'"),
+        (("study", "plan", "--width", "120%"), "above 0 and below 100%"),
+        (("study", "plan", "--profile", "article", "--width", "5%"), "--blocks 2"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(arguments: tuple[str, ...], told: str) -> None:
@@ -67,6 +75,15 @@ def test_results_are_on_standard_output_as_json() -> None:
     plan = json.loads(heavyweight("study", "plan", "--profile", "full", "--json").stdout)
     assert len(plan["sessions"]) == 24
     assert plan["minutes"] > 60
+    needed = json.loads(
+        heavyweight("study", "plan", "--width", "5%", "--pilot", "reference", "--json").stdout
+    )["width"]
+    assert needed["pilot"]
+    assert needed["half_width"] == 0.05
+    assert needed["blocks_cautious"] >= needed["blocks"] >= 2
+    judged = json.loads(heavyweight("claims", "none", "--json").stdout)
+    assert len(judged["claims"]) == judged["counts"]["all"]["claims"]
+    assert judged["run"] is None
     findings = json.loads(heavyweight("doctor", "--json").stdout)
     assert {"name", "found", "ok", "remedy"} <= set(findings[0])
 
@@ -74,10 +91,25 @@ def test_results_are_on_standard_output_as_json() -> None:
 @pytest.mark.parametrize(
     "command",
     ["doctor", "report", "dictionary", "readme", "servers install", "servers list", "servers stop",
-     "models prepare", "study plan", "study run", "study list", "study show", "study check"],
+     "models prepare", "study plan", "study run", "study list", "study show", "study check",
+     "claims", "documents", "physics"],
 )  # fmt: skip
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
     done = CliRunner().invoke(app, [*command.split(), "--help"])
     assert done.exit_code == 0
     assert "Example" in done.output
     assert "--json" in done.output
+
+
+def test_one_claim_is_told_with_its_rule_and_all_its_parts() -> None:
+    told = heavyweight("claims", "none", "--id", "B3b").stdout
+    assert "656" in told
+    assert "256" in told
+    assert "rules: version 1 of 2026-11-23" in told
+    assert "verdict: refuted" in told
+
+
+def test_readings_of_documents_are_told_even_where_nothing_is_installed() -> None:
+    done = CliRunner().invoke(app, ["documents"])
+    assert done.exit_code == 0
+    assert "not installed here" in done.output

@@ -300,6 +300,7 @@ def test_a_notebook_that_fails_says_so(tmp_path, monkeypatch):
     nbformat.write(broken, study / "analysis" / "throughput.ipynb")
     run = write_run(study / "data" / "runs" / "one", users=(1,), blocks=1)
     monkeypatch.chdir(study)
+    monkeypatch.setattr(report, "NOTEBOOKS", ("throughput",))
     with pytest.raises(StudyError, match=r"analysis/throughput\.ipynb failed: nothing in data/run"):
         report.report(run.path, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()

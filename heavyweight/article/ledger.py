@@ -30,6 +30,7 @@ Measure = Literal[
     "e2e_tail",  # p99 / p50
     "cold_start",  # restart to first token; the first request alone
     "memory",  # resident memory of the server's processes
+    "vram",
     "crossover",  # the load from which the ratio of throughputs stays above 1
     "goodput",
     "single_user",  # throughput, TTFT, memory and set-up of one user

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from heavyweight import __version__
-from heavyweight.cli import load, models, physics, servers, study
+from heavyweight.cli import claims, documents, load, models, physics, servers, study
 from heavyweight.cli.output import AsJson, console, emit, progress, say, table
 
 app = typer.Typer(
@@ -32,6 +32,12 @@ app.command(
     epilog="Examples: heavyweight physics --gpu A40 --model llama-3.1-8b --users 1 8 50 | "
     "heavyweight physics --bandwidth-gb-s 600 --memory-gb 24 --config config.json --weights q4",
 )(physics.physics)
+
+app.command(
+    epilog="Examples: heavyweight claims | heavyweight claims quick-1 --verdict refuted | "
+    "heavyweight claims --id B4c | heavyweight claims none --json",
+)(claims.claims)
+app.command(epilog="Example: heavyweight documents --json")(documents.documents)
 
 
 def _version(asked: bool) -> None:

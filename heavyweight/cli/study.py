@@ -13,6 +13,7 @@ from heavyweight.cli.display import StudyDisplay
 from heavyweight.cli.output import AsJson, console, emit, errors, progress, say, table
 from heavyweight.cli.runs import all_runs, find_run
 from heavyweight.cli.setup import set_up
+from heavyweight.cli.width import blocks_for, print_blocks, relative
 from heavyweight.errors import BadInput
 from heavyweight.job import Job, expected_minutes, planned_calibration, prepare_job
 from heavyweight.machine import gpus
@@ -62,9 +63,21 @@ def _job(
     )
 
 
-@app.command(epilog="Example: heavyweight study plan --profile full")
-def plan(profile: ProfileName = "quick", as_json: AsJson = False) -> None:
+@app.command(
+    epilog="Examples: heavyweight study plan --profile full | heavyweight study plan --width 5%"
+)
+def plan(
+    profile: ProfileName = "quick",
+    width: Annotated[
+        str, typer.Option(help="Blocks for ratios this sure: 5% is ratio / 1.05 to ratio x 1.05.")
+    ] = "",
+    pilot: Annotated[
+        str, typer.Option(help="With --width: the run whose spread is taken; empty: the newest.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """Print what would run, in its order, and how long it should take. Nothing is written."""
+    half_width = relative(width) if width else None
     study = design.load_study(study_root() / "study.toml")
     chosen = study.profile(profile)
     sessions = design.plan(chosen, study.seed)
@@ -72,9 +85,11 @@ def plan(profile: ProfileName = "quick", as_json: AsJson = False) -> None:
     minutes = expected_minutes(study, chosen, all_runs())
     steps: list[design.Step] = [calibration, *sessions]
     total = sum(minutes.get(step.arm, 0.0) for step in steps)
+    needed = blocks_for(chosen, half_width, pilot) if half_width else None
     if as_json:
         emit(
             {
+                "width": needed,
                 "profile": chosen.name,
                 "model": chosen.model,
                 "calibration": {
@@ -102,6 +117,8 @@ def plan(profile: ProfileName = "quick", as_json: AsJson = False) -> None:
     )  # fmt: skip
     console.print("instrument: the client's own error at these loads, measured first.")
     console.print(f"{len(sessions)} sessions, about {total:.0f} minutes, once installed.")
+    if needed:
+        print_blocks(needed, chosen, sum(minutes.get(arm, 0.0) for arm in chosen.arms))
 
 
 def _words(users: Iterable[int]) -> str:

@@ -78,6 +78,21 @@ class Assessment:
         Raises:
             BadInput: no cell, or more than one, begins so.
         """
+        return frame(self._file(cell_id))
+
+    def arrays(self, cell_id: str) -> Requests:
+        """The requests of one cell as arrays, in order of completion.
+
+        Args:
+            cell_id: as in ``cells``, or its beginning.
+
+        Raises:
+            BadInput: no cell, or more than one, begins so.
+        """
+        file = self._file(cell_id)
+        return Requests.read(file.requests(), file.cell)
+
+    def _file(self, cell_id: str) -> CellFile:
         found = [name for name in self._files if name.startswith(cell_id)]
         if len(found) != 1:
             raise BadInput(
@@ -85,7 +100,7 @@ class Assessment:
                 "the id of one cell",
                 "take it from the column cell_id of the assessment's cells",
             )
-        return frame(self._files[found[0]])
+        return self._files[found[0]]
 
     @property
     def arms(self) -> list[str]:

@@ -78,6 +78,32 @@ def by_block(assessment: Assessment, arm: str, load: Load, quantity: str) -> Blo
     return found
 
 
+def load_at(assessment: Assessment, users: int) -> Load | None:
+    """The load of that many users with the lengths of text that most cells of the run have."""
+    cells = assessment.cells[LOAD].dropna()
+    counts = cells[LOAD[1:]].value_counts().sort_index(kind="stable")
+    if counts.empty:
+        return None
+    load = (users, *counts.idxmax())
+    return load if (cells == list(load)).all(axis=1).any() else None
+
+
+def over_sessions(assessment: Assessment, arm: str, quantity: str) -> Blocks:
+    """A column of an arm's sessions, block by block: what was timed at the first start."""
+    sessions, found = assessment.sessions, Blocks()
+    mine = sessions[sessions["arm"] == arm]
+    for row in mine.sort_values("block").to_dict("records"):
+        block, value = int(row["block"]), float(row[quantity])
+        if math.isfinite(value) and value > 0:
+            found.values[block] = value
+            found.machines[block] = row["machine_id"]
+            if row["starts"] > 1:
+                found.restarted.add(block)
+        else:
+            found.left_out[block] = "not timed"
+    return found
+
+
 def say(left_out: dict[int, str]) -> str:
     """Blocks that were left out, grouped by reason."""
     reasons: dict[str, list[str]] = {}

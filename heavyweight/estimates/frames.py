@@ -14,10 +14,10 @@ from heavyweight.store import RunFolder
 LOAD = ["users", "output_tokens", "prompt_tokens"]
 """What makes two cells the same load."""
 
-INTEGERS = ("block", *LOAD, "start_id", "starts", "requests", "errors")
+INTEGERS = ("block", *LOAD, "start_id", "starts", "slots", "requests", "errors")
 SESSION_COLUMNS = (
     "session", "block", "arm", "server", "model", "version", "dtype", "gpus", "machine_id",
-    "emulated", "starts", "ready_ms", "first_token_ms", "first_request_ttft_ms",
+    "emulated", "slots", "starts", "ready_ms", "first_token_ms", "first_request_ttft_ms",
 )  # fmt: skip
 
 
@@ -39,6 +39,7 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
                 "gpus": ", ".join(gpu.get("name", "GPU") for gpu in session.machine.gpus),
                 "machine_id": session.machine.machine_id,
                 "emulated": session.emulated,
+                "slots": session.slots,
                 "starts": len(session.starts),
                 **{
                     name: np.nan if start is None else getattr(start, name)

@@ -5,10 +5,13 @@ from heavyweight.figures.canvas import StudyFigure
 from heavyweight.figures.instrument import instrument
 from heavyweight.figures.latency import latency
 from heavyweight.figures.provenance import Provenance
+from heavyweight.figures.scaling import goodput, growth, self_test
 from heavyweight.figures.throughput import ratio, throughput
 from heavyweight.figures.timeline import cells_at, timeline
+from heavyweight.figures.verdicts import scoreboard, tally
 
 __all__ = [
-    "Provenance", "StudyFigure", "cells_at", "instrument", "latency", "ollama_curve", "ratio",
-    "roofline", "throughput", "timeline", "vram",
+    "Provenance", "StudyFigure", "cells_at", "goodput", "growth", "instrument", "latency",
+    "ollama_curve", "ratio", "roofline", "scoreboard", "self_test", "tally", "throughput",
+    "timeline", "vram",
 ]  # fmt: skip

@@ -169,6 +169,18 @@ class Requests:
         """
         if quantity == "itl":
             return self._gaps_ms(failures)
+        values = self.of_window(quantity)
+        kept = ~np.isnan(values)
+        return values[kept if failures else kept & ~self.failed[self.in_window]]
+
+    def of_window(self, quantity: Literal["ttft", "e2e", "tpot"]) -> np.ndarray:
+        """A latency of each of the window's requests, ms: +inf of a failure, NaN where it has none.
+
+        The order is that in which they finished, the same for every latency.
+
+        Args:
+            quantity: which latency; an answer of one token has no TPOT.
+        """
         first, last = self._first_and_last_ns
         if quantity == "ttft":
             values = (first - self.start_ns) / NS_PER_MS
@@ -177,9 +189,7 @@ class Requests:
         else:
             gaps = np.where(self.completion_tokens > 1, self.completion_tokens - 1, np.nan)
             values = (last - first) / gaps / NS_PER_MS
-        values = np.where(self.failed, np.inf, values)
-        kept = self.in_window & ~np.isnan(values)
-        return values[kept if failures else kept & ~self.failed]
+        return np.where(self.failed, np.inf, values)[self.in_window]
 
     def _gaps_ms(self, failures: bool) -> np.ndarray:
         """Gaps between the chunks of a request, in the order in which they ended."""

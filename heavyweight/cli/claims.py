@@ -1,0 +1,106 @@
+"""heavyweight claims: the article's claims, each with its verdict."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from heavyweight.cli.output import AsJson, console, emit, table
+from heavyweight.errors import BadInput
+
+Run = Annotated[
+    str, typer.Argument(help="A run's name or folder; 'none': only what needs no machine.")
+]
+
+
+def claims(
+    run: Run = "reference",
+    verdict: Annotated[str, typer.Option(help="Only reproduced, refuted or inconclusive.")] = "",
+    kind: Annotated[str, typer.Option(help="Only claims with a rule of this kind.")] = "",
+    claim: Annotated[str, typer.Option("--id", help="One claim, with all that it rests on.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Judge the article's claims by a run, by rules that are older than the data."""
+    from heavyweight.claims import ANSWERS, Evidence, counts, judge_run, verdict_table
+    from heavyweight.cli.runs import find_run
+    from heavyweight.estimates import assess
+    from heavyweight.figures import Provenance
+
+    evidence = Evidence.of()
+    _known("verdict", verdict, list(ANSWERS))
+    _known("kind", kind, list(evidence.ledger.kinds))
+    _known("claim", claim, list(evidence.ledger.by_id))
+    folder = None if run == "none" else find_run(run)
+    verdicts = judge_run(None if folder is None else assess(folder), evidence)
+    tally = counts(verdicts)
+    setting = [] if folder is None else Provenance.of(folder).footer()
+    chosen = [
+        v
+        for v in verdicts
+        if verdict in ("", v.answer) and kind in ("", *v.claim.kinds) and claim in ("", v.claim.id)
+    ]
+    rows = verdict_table(chosen)
+    if as_json:
+        emit(
+            {
+                "run": folder and folder.run.run,
+                "setting": setting,
+                "counts": tally.to_dict("index"),
+                "claims": rows.to_dict("records"),
+            }
+        )
+        return
+    if claim:
+        for line in _whole(chosen[0]):
+            console.print(line, markup=False)
+    else:
+        table(
+            ["id", "verdict", "after Holm", "claim", "published", "why", "what would judge it"],
+            [
+                [r["id"], r["verdict"], "" if r["after_holm"] == r["verdict"] else r["after_holm"],
+                 r["claim"], r["published"], r["why"], r["judged_by"]]
+                for r in rows.to_dict("records")
+            ],
+        )  # fmt: skip
+    total = tally.loc["all"]
+    console.print(
+        f"{total['claims']} claims: {total['reproduced']} reproduced, {total['refuted']} refuted, "
+        f"{total['inconclusive']} inconclusive; {total['undone_by_holm']} of the decided ones are "
+        "inconclusive after Holm's correction."
+    )
+    for line in setting or ["No run: only arithmetic and documents were judged."]:
+        console.print(line, markup=False)
+
+
+def _known(what: str, name: str, known: list[str]) -> None:
+    """Refuse a filter that would show nothing for ever."""
+    if name and name not in known:
+        raise BadInput(f"no {what} {name!r}", f"one of {', '.join(known)}", "mend the name")
+
+
+def _whole(verdict: object) -> list[str]:
+    """One claim with every part, its rule's version and what it was before."""
+    from heavyweight.claims import Verdict
+    from heavyweight.claims.table import published, widened
+
+    assert isinstance(verdict, Verdict)
+    age = {True: ", older than the data", False: ", YOUNGER than the data", None: ""}
+    lines = [
+        f"{verdict.claim.id}: {verdict.claim.claim} ({verdict.claim.place})",
+        f"published: {published(verdict.claim)}; quantity: {verdict.claim.quantity}",
+        f"rules: version {verdict.version} of {verdict.rule_date}{age[verdict.older_than_data]}",
+    ]
+    for part in verdict.parts:
+        p = f" [p {part.p:.2g}, after Holm {part.p_adjusted:.2g}]" if part.p == part.p else ""
+        beside = "" if part.counts else " (beside; decides nothing)"
+        lines.append(f"  {part.kind}, {part.by}: {part.answer}{beside}. {part.why}{p}")
+    for up_to, reason, answer in verdict.earlier:
+        lines.append(f"  by the rules up to version {up_to}: {answer} ({reason})")
+    wide = widened(verdict)
+    lines.append(f"verdict: {verdict.answer}; after Holm: {verdict.adjusted}")
+    if wide:
+        lines.append(f"intervals after Holm: {wide}")
+    if verdict.judged_by:
+        lines.append(f"what would judge it: {verdict.judged_by}")
+    return lines

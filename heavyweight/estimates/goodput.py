@@ -1,0 +1,142 @@
+"""Requests a second that meet an objective, of each arm at each load. Only VALID cells enter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heavyweight.estimates.assessment import Assessment
+from heavyweight.estimates.blocks import by_block, cells_of, load_at, notes
+from heavyweight.stats import effective_sample_size
+from heavyweight.stats.goodput import goodput, mean_t
+from heavyweight.stats.ratios import mean_log_t
+from heavyweight.stats.requests import Requests
+
+COLUMNS = (
+    "arm", "label", "users", "scope", "block", "blocks", "goodput_per_s", "low", "high",
+    "met_fraction", "requests_per_s", "note",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a request must keep to count as good.
+
+    Args:
+        ttft_ms: at most, from sending (an open loop: from when it was due) to the first text.
+        tpot_ms: at most, per output token after the first.
+    """
+
+    ttft_ms: float
+    tpot_ms: float
+
+    def __str__(self) -> str:
+        return f"TTFT at most {self.ttft_ms:,.0f} ms and TPOT at most {self.tpot_ms:,.1f} ms"
+
+    def met(self, requests: Requests) -> np.ndarray:
+        """Which requests of the window met it; a failure did not.
+
+        An answer of one token has no gap, and is judged by its first text alone.
+        """
+        # A failed request is +inf in every latency; both keep the window's order.
+        ttft, tpot = requests.of_window("ttft"), requests.of_window("tpot")
+        return (ttft <= self.ttft_ms) & (np.isnan(tpot) | (tpot <= self.tpot_ms))
+
+
+def objective_at_one_user(assessment: Assessment, factor: float = 2.0) -> Objective | None:
+    """A multiple of what the faster arm of a run has for one user, by its median of each latency.
+
+    Args:
+        assessment: the run.
+        factor: how much slower still counts as good.
+
+    Returns:
+        The objective; None where no arm has an estimable median of both at one user.
+    """
+    load = load_at(assessment, 1)
+    if load is None:
+        return None
+    best = {}
+    for quantity in ("ttft", "tpot"):
+        found = [
+            mean_log_t(list(blocks.values.values())).value
+            for arm in assessment.arms
+            if (blocks := by_block(assessment, arm, load, f"{quantity}_p50_ms")).values
+        ]
+        if not found:
+            return None
+        best[quantity] = min(found)
+    return Objective(factor * best["ttft"], factor * best["tpot"])
+
+
+def goodput_table(
+    assessment: Assessment, objective: Objective | None, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Goodput of each arm and load: of each session, and over blocks.
+
+    Inside a session the interval is that of the share that met the objective; over blocks it is
+    Student's t on the goodputs themselves, which may be zero.
+
+    Args:
+        assessment: the run.
+        objective: what a request must keep; None: there is none, and no row.
+        confidence: of the intervals.
+
+    Returns:
+        One row for each arm and load of scope "blocks", and one for each VALID cell of scope
+        "session": arm, label, users, scope, block, blocks, goodput_per_s, low, high (requests/s),
+        met_fraction, requests_per_s, note.
+    """
+    rows: list[dict[str, Any]] = []
+    if objective is None:
+        return _typed(rows)
+    for arm in assessment.arms:
+        for users in sorted({int(n) for n in assessment.cells["users"].dropna()}):
+            load = load_at(assessment, users)
+            if load is None:
+                continue
+            shared: dict[str, Any] = {
+                "arm": arm,
+                "label": assessment.label(arm),
+                "users": users,
+            }
+            cells = cells_of(assessment, arm, load)
+            sessions = [
+                shared | _session(assessment.arrays(row["cell_id"]), row, objective, confidence)
+                for row in cells[cells["valid"]].sort_values("block").to_dict("records")
+            ]
+            if not sessions:
+                continue
+            found = mean_t([row["goodput_per_s"] for row in sessions], confidence)
+            shares = [row["met_fraction"] for row in sessions]
+            rates = [row["requests_per_s"] for row in sessions]
+            rows.append(
+                {**shared, "scope": "blocks", "blocks": found.n, "goodput_per_s": found.value,
+                 "low": found.low, "high": found.high, "met_fraction": float(np.mean(shares)),
+                 "requests_per_s": float(np.mean(rates)), "note": notes(found.note)},
+            )  # fmt: skip
+            rows += sessions
+    return _typed(rows)
+
+
+def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.astype(dict.fromkeys(("block", "blocks", "users"), "Int64"))
+
+
+def _session(
+    requests: Requests, cell: dict[str, Any], objective: Objective, confidence: float
+) -> dict[str, Any]:
+    """One cell's goodput."""
+    met = objective.met(requests)
+    # Waves: neighbours resemble each other, and count for fewer.
+    n_eff = effective_sample_size(met)
+    found = goodput(met, requests.window_s, confidence, n_eff)
+    return {
+        "scope": "session", "block": cell["block"], "blocks": 1, "goodput_per_s": found.value,
+        "low": found.low, "high": found.high, "met_fraction": float(met.mean()),
+        "requests_per_s": met.size / requests.window_s, "note": found.note,
+    }  # fmt: skip

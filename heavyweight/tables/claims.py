@@ -1,0 +1,42 @@
+"""Counts of verdicts, and the article's decisions re-decided, as tables for a reader."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from heavyweight.tables.words import one_header
+
+
+def tally(counts: pd.DataFrame) -> pd.DataFrame:
+    """How many claims have which verdict.
+
+    Args:
+        counts: of ``claims.counts``.
+    """
+    shown = counts.rename(columns={"undone_by_holm": "of the decided, open after Holm"})
+    return one_header(shown.rename_axis("kind"), "kind")
+
+
+def decisions(table: pd.DataFrame) -> pd.DataFrame:
+    """The article's decision table, beside what its claims came to.
+
+    Args:
+        table: of ``claims.decisions``.
+    """
+    names = {"article": "the article chooses", "why": "because"}
+    return one_header(table.rename(columns=names).set_index("when"), "when")
+
+
+def verdicts(counts: pd.DataFrame) -> str:
+    """All verdicts in one sentence.
+
+    Args:
+        counts: of ``claims.counts``.
+    """
+    total = counts.loc["all"]
+    undone = total["undone_by_holm"]
+    return (
+        f"Of the article's {total['claims']} claims {total['reproduced']} are reproduced, "
+        f"{total['refuted']} refuted and {total['inconclusive']} inconclusive here"
+        + (f"; {undone} of the decided ones are open after Holm's correction." if undone else ".")
+    )

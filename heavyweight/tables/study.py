@@ -1,0 +1,148 @@
+"""Cells, throughput, ratios and latencies as tables for a reader."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pandas as pd
+
+from heavyweight.estimates import Assessment, ratio_table
+from heavyweight.tables.words import (
+    NOTHING,
+    by_length,
+    contrast_label,
+    first_contrast,
+    interval,
+    main_length,
+    number,
+    one_header,
+    percentile,
+    wide_table,
+)
+
+INSTRUMENT = "instrument error p99 (ms)"
+
+
+def cells(assessment: Assessment) -> pd.DataFrame:
+    """How many cells are VALID, of those planned, by users and arm."""
+    found = assessment.cells
+    planned = assessment.run.blocks
+    columns = {}
+    for arm in assessment.arms:
+        mine = found[found["arm"] == arm].groupby("users")["valid"]
+        columns[assessment.label(arm)] = (
+            mine.sum().astype(int).map(lambda valid: f"{valid} of {planned} VALID")
+        )
+    table = pd.DataFrame(columns).sort_index()
+    return one_header(table.fillna(NOTHING), "users")
+
+
+def failed_checks(assessment: Assessment) -> pd.DataFrame:
+    """Each check that made a cell INVALID: what was found, and the remedy."""
+    checks = assessment.checks
+    failed = checks[~checks["passed"]].sort_values(["session", "users", "check"])
+    if failed.empty:
+        return pd.DataFrame({"failed checks": ["none"]}, index=[""])
+    table = failed.set_index("session")[["users", "check", "kind", "detail", "remedy"]]
+    return one_header(table, "session")
+
+
+def invalid(assessment: Assessment) -> str:
+    """A sentence on the cells that do not count; empty if all do."""
+    count = int((~assessment.cells["valid"]).sum())
+    missing = len(assessment.missing)
+    parts = [f"{count} of {len(assessment.cells)} measured cells failed a check"] * bool(count)
+    parts += [f"{missing} planned cells were not measured"] * bool(missing)
+    parts += [f"not readable: {problem}" for problem in assessment.problems]
+    return "; ".join(parts) + ". They enter no number." if parts else ""
+
+
+def throughput(table: pd.DataFrame) -> pd.DataFrame:
+    """Total tok/s with interval, a row a load, a column an arm.
+
+    Args:
+        table: of ``estimates.throughput_table``.
+    """
+    shown = table.assign(
+        shown=[interval(r.tok_s, r.low, r.high) for r in table.itertuples()],
+        label=table["label"] + " (tok/s)",
+    )
+    return wide_table(shown, "label", "shown", ["users"])
+
+
+def ratios(assessment: Assessment, found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Ratios of all contrasts with their intervals, a row a contrast and load.
+
+    Args:
+        assessment: of a run.
+        found: contrast: its table of ``estimates.ratio_table``.
+    """
+    rows = [
+        {
+            "contrast": contrast_label(assessment, name),
+            "users": int(r.users),
+            "tokens": length,
+            "ratio": number(r.ratio),
+            "95% interval": NOTHING if pd.isna(r.low) else f"{number(r.low)} to {number(r.high)}",
+            "blocks": int(r.blocks),
+            "note": "; ".join(filter(None, (r.note, r.blocks_left_out))),
+        }
+        for name, table in found.items()
+        for length, part in by_length(table)
+        for r in part.itertuples()
+    ]
+    columns = ["contrast", "users", "tokens", "ratio", "95% interval", "blocks", "note"]
+    table = pd.DataFrame(rows, columns=columns)
+    table = table.drop(columns=[name for name in ("tokens", "note") if not table[name].any()])
+    return one_header(table.set_index("contrast"), "contrast")
+
+
+def latency(table: pd.DataFrame) -> pd.DataFrame:
+    """Percentiles in ms with interval, over blocks; a row an arm and load.
+
+    The last column is the client's own error at that load.
+
+    Args:
+        table: of ``estimates.latency_table``.
+    """
+    rows = _percentiles(table[table["scope"] == "blocks"])
+    rows = rows.assign(**{INSTRUMENT: rows["instrument_p99_ms"].map(number)})
+    wide = wide_table(rows, "percentile", "shown", ["label", "users", INSTRUMENT])
+    return wide[[*wide.columns.drop(INSTRUMENT), INSTRUMENT]]
+
+
+def sessions(table: pd.DataFrame) -> pd.DataFrame:
+    """Percentiles in ms of each session with its order-statistic interval, or what it needs.
+
+    Args:
+        table: of ``estimates.latency_table``.
+    """
+    rows = table[table["scope"] == "session"]
+    return wide_table(_percentiles(rows), "percentile", "shown", ["label", "users", "block", "n"])
+
+
+def answers(assessment: Assessment) -> tuple[str, list[str]]:
+    """The first contrast in words: what is compared, and a line a load."""
+    name = first_contrast(assessment)
+    if name is None:
+        return "", []
+    above, below = (assessment.label(arm) for arm in assessment.run.contrasts[name])
+    rows = main_length(assessment, ratio_table(assessment, name)).dropna(subset="ratio")
+    lines = [
+        f"{r.users} user{'s' if r.users > 1 else ''}: {number(r.ratio)} times"
+        + (
+            f" (95% interval {number(r.low)} to {number(r.high)}, {r.blocks} blocks)"
+            if math.isfinite(r.low)
+            else f" ({r.blocks} block{'s' if r.blocks > 1 else ''}: no interval)"
+        )
+        for r in rows.itertuples()
+    ]
+    return f"Tokens a second of {above}, as a multiple of those of {below}:", lines
+
+
+def _percentiles(rows: pd.DataFrame) -> pd.DataFrame:
+    """Percentiles as text: a number with its interval, or what it needs."""
+    shown = [percentile(row) for _, row in rows.iterrows()]
+    names = [f"p{percent:g} (ms)" for percent in rows["percentile"]]
+    return rows.assign(shown=shown, percentile=names)

@@ -1,0 +1,208 @@
+"""Runs and ledgers that cannot carry a verdict: a clear word, never a wrong number."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from heavyweight.article import load_claims
+from heavyweight.claims import Evidence, judge_run
+from heavyweight.claims.missing import Known
+from heavyweight.errors import BadInput
+from heavyweight.estimates import assess
+from heavyweight.paths import study_root
+from tests.claims.runs import TWO, pretend
+from tests.synthetic import fail
+
+ROOT = study_root()
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    return Evidence.of(ROOT)
+
+
+@pytest.fixture
+def verdicts(evidence, tmp_path):
+    def judged(**options):
+        run = pretend(tmp_path / "run", **options)
+        return {v.claim.id: v for v in judge_run(assess(run), evidence)}
+
+    return judged
+
+
+def from_run(found):
+    """The answers that rest on numbers of the run's cells; cold starts are timed without any."""
+    return {
+        name: v.answer
+        for name, v in found.items()
+        if v.claim.measure != "cold_start"
+        and any(p.estimate is not None and p.counts and p.answer != "inconclusive" for p in v.parts)
+    }
+
+
+def test_one_block_decides_nothing(verdicts):
+    found = verdicts(blocks=1, users=(1, 4, 8, 50))
+    assert from_run(found) == {}
+    assert "one block: no interval" in found["B4c"].why
+    assert found["B4c"].judged_by == "heavyweight study run --profile quick"
+
+
+def test_a_load_that_was_not_measured_is_named(verdicts):
+    found = verdicts(users=(1, 4))
+    assert found["B4c"].answer == "inconclusive"
+    assert "50 users were not measured" in found["B4c"].why
+    assert found["B1c"].parts[0].estimate is not None
+
+
+def test_an_arm_that_was_not_measured_is_named(verdicts):
+    found = verdicts(users=(1, 8))
+    assert "ollama-q4-parallel is not in this run" in found["Q2a"].why
+    assert found["Q2a"].judged_by == "heavyweight study run --profile tuned"
+
+
+def test_a_run_without_a_single_good_cell_decides_nothing(verdicts):
+    found = verdicts(
+        users=(1, 50), edit=lambda cell, rows: (cell, [fail(row) for row in rows])
+    )  # all requests failed
+    assert from_run(found) == {}
+    assert "INVALID" in found["B4c"].why
+
+
+def test_an_arm_whose_requests_all_fail_is_no_zero(verdicts):
+    def edit(cell, rows):
+        return (cell, [fail(row) for row in rows]) if cell.arm == "ollama-q4" else (cell, rows)
+
+    found = verdicts(users=(1, 50), edit=edit)
+    assert found["B4c"].answer == "inconclusive"
+    assert found["B4c"].parts[0].estimate is None
+
+
+def test_failures_that_reach_a_percentile_leave_no_block_out(verdicts):
+    """One request in twelve fails in one block: its p95 is infinite, and so is no ratio."""
+
+    def edit(cell, rows):
+        if cell.arm == "vllm-bf16" and cell.block == 2 and cell.users == 50:
+            rows = [fail(row) if n % 12 == 0 else row for n, row in enumerate(rows)]
+        return cell, rows
+
+    limits = {"errors_fraction": 0.5}
+    found = verdicts(users=(1, 50), edit=edit, limits=limits)
+    assert found["L2r"].answer == "inconclusive"
+    assert "block 2" in found["L2r"].why
+
+
+def test_a_single_request_is_too_few(verdicts):
+    found = verdicts(users=(1,), edit=lambda cell, rows: (cell, rows[:1]))
+    assert from_run(found) == {}
+
+
+def test_ties_have_an_interval_of_no_width_and_a_verdict(verdicts):
+    found = verdicts(users=(1, 4, 8, 50), spread=0.0)
+    part = found["B4c"].parts[0]
+    assert part.estimate.low == pytest.approx(part.estimate.high, rel=0.05)
+    assert found["B4c"].answer in ("reproduced", "refuted")
+
+
+def test_an_empty_run_is_judged_as_no_run(evidence, tmp_path):
+    skip = [(block, arm.name, 1) for block in (1, 2, 3) for arm in TWO]
+    run = pretend(tmp_path / "run", users=(1,), skip=skip)
+    found = {v.claim.id: v.answer for v in judge_run(assess(run), evidence)}
+    alone = {v.claim.id: v.answer for v in judge_run(None, evidence)}
+    assert found | {"Sr": ""} == alone | {"Sr": ""}  # cold starts were timed all the same
+
+
+# ------------------------------------------------------------------ the ledger
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    def changed(*edits):
+        folder = tmp_path / "article"
+        shutil.copytree(ROOT / "data" / "article", folder)
+        path = folder / "claims.toml"
+        text = path.read_text(encoding="utf-8")
+        for old, new in edits:
+            assert old in text, old
+            text = text.replace(old, new, 1)
+        path.write_text(text, encoding="utf-8")
+        return folder
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ('measure = "throughput"', 'measure = "happiness"', "claims B1a, measure"),
+        ('by = "threshold"', 'by = "mood"', "claims B5, rules 1"),
+        ('judge = { profile = "article" }', "judge = {}", "claims B1a, judge"),
+        ("band_fraction = 0.20", "band_fraction = 0.30", "needs a new version"),
+        ("reproduced = { op = \">\", value = 2 }", "reproduced = { op = \">\", value = 1.9 }",
+         "needs a new version"),
+        ("value = 5.9, unit", "value = 9.0, unit", "needs a new version"),
+        ("version = 1\nschema", "version = 2\nschema", "versions: one entry for each"),
+    ],
+)  # fmt: skip
+def test_a_ledger_that_cannot_be_judged_by_is_refused_with_its_place(ledger, old, new, place):
+    with pytest.raises(BadInput) as caught:
+        load_claims(ledger((old, new)))
+    assert place in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_the_refusal_of_an_unknown_measure_names_those_that_are_known(ledger):
+    with pytest.raises(BadInput, match="ttft_p50"):
+        load_claims(ledger(('measure = "throughput"', 'measure = "happiness"')))
+
+
+def test_a_changed_rule_keeps_the_one_before_and_both_are_judged(ledger, evidence, tmp_path):
+    old = 'rules = [{ kind = "shape", by = "threshold", reproduced = { op = ">", value = 2 }'
+    new = 'rules = [{ kind = "shape", by = "threshold", reproduced = { op = ">", value = 0.5 }'
+    before = (
+        'earlier = [{ up_to = 1, reason = "a test", rules = [{ kind = "shape", by = "threshold", '
+        'reproduced = { op = ">", value = 2 }, refuted = { op = "<", value = 1.2 } }] }]\n'
+    )
+    entry = (
+        '[[versions]]\nversion = 2\ndate = 2026-12-01\nreason = "a test"\nrules_sha256 = "?"\n\n'
+    )
+    refuted = 'refuted = { op = "<", value = 1.2 }'
+    edits = [
+        ("version = 1\nschema", "version = 2\nschema"),
+        (old, "since = 2\n" + before + new),
+        (refuted + " }]\n\n#", 'refuted = { op = "<", value = 0.4 } }]\n\n#'),
+        ("[setting]", entry + "[setting]"),
+    ]
+    folder = ledger(*edits)
+    with pytest.raises(BadInput, match="version 2") as caught:
+        load_claims(folder)
+    checksum = str(caught.value).split("sha256 ")[1][:64]
+    path = folder / "claims.toml"
+    path.write_text(path.read_text().replace('"?"', f'"{checksum}"'))
+    changed = load_claims(folder)
+    run = pretend(tmp_path / "run", users=(1, 50), blocks=4)
+    mine = {**vars(evidence), "ledger": changed, "measured": None}
+    found = {v.claim.id: v for v in judge_run(assess(run), Evidence(**mine))}["B5"]
+    assert (found.version, found.answer) == (2, "reproduced")
+    assert found.earlier == ((1, "a test", "refuted"),)
+    assert found.older_than_data is False  # the new rule is younger than the run
+
+
+def test_what_is_not_there_yet_is_said(evidence):
+    known = Known(profiles={}, notebooks=frozenset())
+    mine = {**vars(evidence), "known": known}
+    found = {v.claim.id: v for v in judge_run(None, Evidence(**mine))}
+    assert found["B4c"].judged_by == "profile quick (not in study.toml yet)"
+    assert found["Q1"].judged_by == "notebooks/mechanisms.ipynb (not there yet)"
+
+
+def test_every_profile_that_would_judge_is_one_of_the_study_or_said_to_be_missing(evidence):
+    named = {c.judge.profile for c in evidence.ledger.claims if c.judge and c.judge.profile}
+    assert named - set(evidence.known.profiles) <= {"gpu-full"}
+
+
+def test_a_study_file_that_cannot_be_read_knows_nothing(tmp_path):
+    (tmp_path / "study.toml").write_text("[[[")
+    assert Known.of(tmp_path).profiles == {}
+    assert Known.of(tmp_path / "nowhere").profiles == {}
