@@ -9,14 +9,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special, stats
 
 from heavyweight.stats.estimate import Estimate, NotEstimable
 from heavyweight.stats.ratios import paired_ratios
 
 LEAST_BLOCKS = 10
 BCA = "ratio paired by block, BCa bootstrap over blocks on the log scale"
-HIERARCHICAL = "bootstrap of blocks and of the requests inside them, percentile interval"
+HIERARCHICAL = "bootstrap of blocks and of the requests inside them, expanded percentiles"
 CHUNK = 4_000_000  # request indices held at once
 
 Samples = Mapping[str, Mapping[float, Mapping[int, ArrayLike]]]
@@ -42,7 +42,8 @@ def log_ratio_bca(
 
     Returns:
         The estimate over the blocks that both arms have; below 10 blocks :class:`NotEstimable`,
-        since the interval would be too narrow (benchmarks/statistics).
+        since the interval would be far too narrow. With 10 it is still narrower than it says: one
+        of 95% covers 92% (benchmarks/statistics). Student's t decides, this one stands beside it.
 
     Raises:
         ValueError: a value that is not positive and finite.
@@ -50,7 +51,7 @@ def log_ratio_bca(
     ratios = paired_ratios(numerator_by_block, denominator_by_block)
     n = int(ratios.size)
     if n < LEAST_BLOCKS:
-        why = "a 95% interval would cover 73% with 3 blocks, 86% with 6"
+        why = "a 95% interval would cover 72% with 3 blocks, 85% with 6"
         return NotEstimable(LEAST_BLOCKS, n, BCA, f"needs {LEAST_BLOCKS} blocks, has {n}: {why}")
     logs = np.log(ratios)
     value = math.exp(float(logs.mean()))
@@ -65,7 +66,8 @@ def log_ratio_bca(
             rng=np.random.default_rng(seed),
         ).confidence_interval
         low, high = math.exp(float(interval.low)), math.exp(float(interval.high))
-    return Estimate(value, low, high, n, confidence, BCA)
+    note = f"{n} blocks: narrower than it says" if n < 20 else ""
+    return Estimate(value, low, high, n, confidence, BCA, note)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +118,10 @@ class Hierarchical:
                 return Estimate(value, math.nan, math.nan, 1, self.confidence, HIERARCHICAL, note)
             some = there.any(axis=1)
             means = np.where(there, drawn, 0.0)[some].sum(axis=1) / there[some].sum(axis=1)
-        tail = (1 - self.confidence) / 2
+        # Resamples of n blocks vary too little by (n - 1) / n, and have no heavy tails as t has:
+        # the percentiles are moved outward for both (Hesterberg 2015, "expanded percentile").
+        t = float(special.stdtrit(n - 1, (1 + self.confidence) / 2))
+        tail = float(special.ndtr(-math.sqrt(n / (n - 1)) * t))
         low, high = _quantile(means, tail, -math.inf), _quantile(means, 1 - tail, math.inf)
         return Estimate(value, low, high, n, self.confidence, HIERARCHICAL, self.note)
 
@@ -152,7 +157,8 @@ def hierarchical(
         values: arm -> load -> block -> one positive value a request, in any unit.
         statistic: of the requests of a cell; a quantile is of type 1, as in percentiles.
         q: of a quantile, between 0 and 1.
-        confidence: of the percentile intervals.
+        confidence: of the intervals, by expanded percentiles (Hesterberg 2015): measured, those of
+            95% cover 92 to 96% with 3 blocks and 95 to 98% with more (benchmarks/statistics).
         resamples: how many.
         seed: of the resamples.
 
@@ -191,7 +197,7 @@ def hierarchical(
                 points[key][block] = math.log(ordered.mean())
                 logs[at] = np.log(_means(ordered, at.size, rng))
         draws[key] = logs.reshape(drawn.shape)
-    few = f"{len(names)} blocks: too narrow (benchmarks/statistics)" if len(names) < 10 else ""
+    few = "three blocks or fewer: the ends are the most extreme resamples" if len(names) < 4 else ""
     return Hierarchical(points, draws, confidence, few)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from heavyweight.stats.estimate import Estimate
+from heavyweight.stats.percentiles import in_waves
 
 
 def goodput(
@@ -17,7 +18,9 @@ def goodput(
     """Requests that met their objective, per second, with an interval inside the session.
 
     The interval is that of the share (Clopper & Pearson 1934) times the rate of requests, which is
-    taken as given: it says what chance did to the objectives, not to the rate.
+    taken as given: it says what chance did to the objectives, not to the rate. With an effective
+    sample size estimated from 400 requests in waves, an interval of 95% holds the truth in 88 to
+    92%, and in 77 to 88% where 2% met their objective (benchmarks/statistics).
 
     Args:
         met: whether each request of the window met its objective; a failure did not.
@@ -47,13 +50,16 @@ def goodput(
     hits = good * size / n
     low = 0.0 if good == 0 else float(special.betaincinv(hits, size - hits + 1, tail))
     high = 1.0 if good == n else float(special.betainccinv(hits + 1, size - hits, tail))
-    note = "" if size == n else f"{n} requests are worth {size:.0f} independent ones"
     method = "share that met the objective (Clopper-Pearson) x rate of requests as given"
+    note = in_waves(n, size)
     return Estimate(good / window_s, low * rate, high * rate, n, confidence, method, note)
 
 
 def mean_t(values: ArrayLike, confidence: float = 0.95, least: float = 0.0) -> Estimate:
     """Mean with Student's t interval, of numbers that may be zero.
+
+    Where half of the blocks are zero, an interval of 95% holds the truth in 75% with 3 blocks and
+    88% with 4; from 6 on in 97% (benchmarks/statistics).
 
     Args:
         values: one finite number a block.
@@ -78,6 +84,8 @@ def mean_t(values: ArrayLike, confidence: float = 0.95, least: float = 0.0) -> E
     half = float(special.stdtrit(n - 1, (1 + confidence) / 2))
     half *= float(numbers.std(ddof=1)) / math.sqrt(n)
     notes = ["two blocks: one degree of freedom, a very wide interval"] if n == 2 else []
+    if n < 6 and (numbers == 0).any() and (numbers != 0).any():
+        notes.append(f"zeros among {n} blocks: narrower than it says")
     if mean - half < least:
         notes.append(f"the lower end is cut at {least:g}")
     low = max(mean - half, least)

@@ -12,6 +12,7 @@ from scipy import stats
 from heavyweight.stats.estimate import Estimate, NotEstimable
 
 METHOD = "order statistics, equal tails"
+MANY = 1000  # values from which on an estimated effective sample size is good enough
 
 
 def requests_needed(q: float, confidence: float = 0.95) -> int:
@@ -39,6 +40,10 @@ def order_statistic_interval(
     values: ArrayLike, q: float, confidence: float = 0.95, n_eff: float | None = None
 ) -> Estimate | NotEstimable:
     """The q-quantile and its order-statistic interval with equal tails.
+
+    With an effective sample size estimated from the same values, below 1,000 of them, an interval
+    of 95% holds the truth in 83 to 93%; taken for independent, in 49 to 67%
+    (benchmarks/statistics).
 
     The point is the smallest value with at least a share q of the sample at or below it
     (Hyndman & Fan 1996, type 1), so that it is a value that occurred and may be infinite.
@@ -81,4 +86,12 @@ def order_statistic_interval(
         n=n,
         confidence=confidence,
         method=METHOD,
+        note=in_waves(n, independent),
     )
+
+
+def in_waves(n: int, independent: float) -> str:
+    """What a reader must know of an interval whose effective sample size was estimated."""
+    if independent > 0.8 * n or n >= MANY:
+        return ""
+    return f"{n} values, worth {independent:.0f} independent ones: narrower than it says"

@@ -133,7 +133,7 @@ def test_failures_reach_the_upper_end_and_never_make_it_faster():
     clean = hierarchical(study(), q=0.5, seed=1, resamples=2000)
     level, ratio = found.level("a", 8), found.ratio("a", "b", 8)
     assert level.value == level.high == ratio.value == ratio.high == math.inf
-    assert level.low > clean.level("a", 8).low
+    assert level.low >= clean.level("a", 8).low
     assert found.ratio("b", "a", 8).low == 0.0
     assert found.level("b", 8).high < math.inf
     assert hierarchical(values, "mean", seed=1, resamples=10).level("a", 8).value == math.inf
@@ -167,8 +167,8 @@ def test_one_block_has_a_value_and_no_interval():
 
 
 def test_few_blocks_say_so():
-    assert "too narrow" in hierarchical(study(blocks=6), seed=1, resamples=10).note
-    assert hierarchical(study(blocks=10), seed=1, resamples=10).note == ""
+    assert "extreme resamples" in hierarchical(study(blocks=3), seed=1, resamples=10).note
+    assert hierarchical(study(blocks=4), seed=1, resamples=10).note == ""
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,16 @@ def test_blocks_that_cross_outside_are_counted_and_not_left_out():
     assert "inverted" in found.estimate.method
 
 
+def test_near_an_edge_the_interval_by_inversion_decides():
+    """All blocks cross inside the loads, by so little that some might as well not."""
+    found = crossover([1, 4], blocks([[0.9, 2.0], [0.99, 2.0], [0.5, 2.0]]))
+    assert found.inside == 3
+    assert found.by_t is not None
+    assert found.by_inversion.low == 0.0
+    assert found.estimate is found.by_inversion
+    assert "narrow margin" in found.note
+
+
 def test_linear_in_the_log_of_the_load_and_of_the_ratio():
     assert crossing([1, 4], [0.5, 2.0]) == pytest.approx(2.0)
     assert crossing([1, 4], [1.0, 4.0], threshold=2) == pytest.approx(2.0)

@@ -30,6 +30,7 @@ def test_dependent_requests_count_for_fewer():
     assert found.low == pytest.approx(reference()["goodput-neff", "low"], rel=1e-9)
     assert found.high == pytest.approx(reference()["goodput-neff", "high"], rel=1e-9)
     assert "worth 40 independent" in found.note
+    assert goodput(flags(900, 1000), 100.0, n_eff=405).note == ""
 
 
 def test_none_met_is_0_with_an_upper_end():
@@ -86,6 +87,7 @@ def test_the_mean_is_that_of_r_and_its_lower_end_is_cut():
 def test_the_mean_of_one_block_and_of_zeros():
     assert not mean_t([2.0]).has_interval
     assert "one degree of freedom" in mean_t([2.0, 3.0]).note
+    assert "zeros among 4 blocks" in mean_t([2.0, 3.0, 0.0, 1.0]).note
     zeros = mean_t([0.0, 0.0, 0.0])
     assert (zeros.low, zeros.value, zeros.high) == (0, 0, 0)
 

@@ -73,6 +73,8 @@ def test_dependent_values_need_more_of_them():
     assert half.high >= alone.high
     # Ranks 90 and 100 of 100 independent values, stretched to 200.
     assert (half.low, half.high) == (180, 200)
+    assert "worth 100 independent" in half.note
+    assert alone.note == ""
     none = order_statistic_interval(values, 0.95, n_eff=50)
     assert none.value == 190
     assert not none.has_interval
