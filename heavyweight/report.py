@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,10 +72,13 @@ def report(run_path: Path, out: Path, progress: Progress | None = None) -> Path:
     tell = progress or (lambda _: None)
     folder = RunFolder.open(run_path.absolute())
     provenance = Provenance.of(folder)
-    notebooks = []
-    for name in NOTEBOOKS:
-        tell(f"executing analysis/{name}.ipynb over run {folder.run.run}")
-        notebooks.append(execute(name, folder.path))
+    # Each has a kernel of its own, and most of its time is one core's.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        waiting = [pool.submit(execute, name, folder.path) for name in NOTEBOOKS]
+        notebooks = []
+        for name, executed in zip(NOTEBOOKS, waiting, strict=True):
+            tell(f"executing analysis/{name}.ipynb over run {folder.run.run}")
+            notebooks.append(executed.result())
     tell("writing the page")
     assessment = assess(folder)
     verdicts = tables.verdicts(claims.counts(claims.judge_run(assessment, claims.Evidence.of())))

@@ -150,7 +150,7 @@ def test_rules_name_the_number_they_judge(ledger):
         ("claims.toml", 'other = "U1"', 'other = "U9"', "claim D4: no claim U9"),
         ("claims.toml", 'op = ">", value = 2 }', 'op = ">", value = 1 }', "overlap"),
         ("claims.toml", "low = 5, high = 10", "low = 10, high = 5", "low < high"),
-        ("claims.toml", 'documents = ["vllm-0.21.0"]', 'documents = ["hearsay"]', "no source"),
+        ("tables.toml", 'id = "vllm-0.21.0"', 'id = "hearsay"', "no source vllm-0.21.0"),
         ("claims.toml", 'needs = ["article", "run", "setting"]', "needs = []", "claims B1a, needs"),
         ("claims.toml", "version = 1", "version = 1\nmood = 2", "mood"),
         ("claims.toml", "[kinds]", "[kinds", "is not TOML"),

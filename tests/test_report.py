@@ -210,7 +210,7 @@ def test_the_page_is_whole(made, page, html):
     assert made.page.name == "report.html"
     assert len(made.said) == len(report.NOTEBOOKS) + 1
     assert page.open == []
-    assert len(page.all("figure")) == 8
+    assert len(page.all("figure")) == 16
     assert len(page.all("table")) >= 15
     assert "Traceback (most" not in html
     assert "EMULATED." in html

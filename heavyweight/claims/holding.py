@@ -10,7 +10,7 @@ from heavyweight.article.rules import Band, Condition, Equivalence, Range, Thres
 from heavyweight.claims.verdict import Answer
 from heavyweight.stats import Estimate
 from heavyweight.stats.multiple import p_of
-from heavyweight.tables import interval, number
+from heavyweight.tables import interval, load_interval, number
 
 NumberRule = Band | Range | Threshold | Equivalence
 OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -117,6 +117,8 @@ def _p(estimate: Estimate, limit: float) -> float:
 def told(estimate: Estimate, unit: str) -> str:
     """An estimate in words: ``8.99 x [7.76, 10.4] over 3 blocks``."""
     blocks = f"{estimate.n} block{'s' if estimate.n != 1 else ''}"
-    shown = interval(estimate.value, estimate.low, estimate.high)
+    ends = (estimate.value, estimate.low, estimate.high)
+    users = unit == "users"
+    shown = load_interval(*ends) if users else interval(*ends)
     level = "" if estimate.confidence == 0.95 else f" ({estimate.confidence:.0%} interval)"
     return f"{shown} {unit}{level} over {blocks}"

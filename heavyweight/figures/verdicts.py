@@ -16,7 +16,7 @@ from heavyweight.article.rules import Band, Equivalence, Range, Threshold
 from heavyweight.claims import ANSWERS, Part, Verdict
 from heavyweight.figures.canvas import GREY, INK, StudyFigure, look, make
 from heavyweight.figures.provenance import Provenance
-from heavyweight.tables import interval, number
+from heavyweight.tables import interval, load_interval
 
 COLORS = {"reproduced": "#0173b2", "refuted": "#d55e00", "inconclusive": GREY}
 MARKERS = {"reproduced": "o", "refuted": "X", "inconclusive": "s"}
@@ -131,10 +131,8 @@ def _label(verdict: Verdict, part: Part) -> str:
 def _told(part: Part) -> str:
     estimate = part.estimate
     assert estimate is not None  # rows have one
-    unit = " users" if part.unit == "users" else "x"
-    if estimate.value == 0:
-        return f"below {number(1)}{unit}"
-    return interval(estimate.value, estimate.low, estimate.high) + unit
+    ends = (estimate.value, estimate.low, estimate.high)
+    return f"{load_interval(*ends)} users" if part.unit == "users" else f"{interval(*ends)}x"
 
 
 def _region(verdict: Verdict, part: Part) -> tuple[float, float]:

@@ -20,6 +20,7 @@ from heavyweight.tables.words import (
     contrast_label,
     first_contrast,
     interval,
+    load_interval,
     main_length,
     number,
     percentile,
@@ -28,7 +29,7 @@ from heavyweight.tables.words import (
 __all__ = [
     "NOTHING", "answers", "by_length", "cells", "contrast_label", "crossovers", "decisions",
     "failed_checks", "first_contrast", "goodput", "growth", "inside", "instrument",
-    "instrument_cost", "interval", "invalid", "latency", "load", "main_length", "methods",
-    "number", "percentile", "precision", "queue", "ratios", "scaling", "self_test", "sessions",
-    "tally", "throughput", "verdicts",
+    "instrument_cost", "interval", "invalid", "latency", "load", "load_interval",
+    "main_length", "methods", "number", "percentile", "precision", "queue", "ratios", "scaling",
+    "self_test", "sessions", "tally", "throughput", "verdicts",
 ]  # fmt: skip

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import pandas as pd
 
 from heavyweight.estimates import Assessment
-from heavyweight.tables.words import NOTHING, contrast_label, interval, number, one_header
+from heavyweight.tables.words import (
+    NOTHING,
+    contrast_label,
+    interval,
+    load_interval,
+    number,
+    one_header,
+)
 
 MEASURES = {
     "throughput_tok_s": "tokens a second",
@@ -34,15 +40,17 @@ def crossovers(assessment: Assessment, found: Mapping[str, pd.DataFrame]) -> pd.
         assessment: of a run.
         found: contrast: its table of ``estimates.crossover_table``.
     """
+    seen = assessment.cells["users"].dropna()
+    loads = (seen.min(), seen.max())
     rows = [
         {
             "contrast": contrast_label(assessment, name),
             "measure": MEASURES.get(r.quantity, r.quantity),
             "ahead by": f"{r.threshold:g}x",
-            "users from which on [95%]": users(r.users, r.low, r.high, assessment),
+            "users from which on [95%]": load_interval(r.users, r.low, r.high, loads),
             "blocks": r.blocks,
             "below / inside / above the loads": f"{r.below} / {r.inside} / {r.above}",
-            "by inversion": _ends(r.by_inversion_low, r.by_inversion_high, assessment),
+            "by inversion": _ends(r.by_inversion_low, r.by_inversion_high, loads),
             "note": r.note,
         }
         for name, table in found.items()
@@ -53,25 +61,11 @@ def crossovers(assessment: Assessment, found: Mapping[str, pd.DataFrame]) -> pd.
     return one_header(pd.DataFrame(rows).set_index("contrast"), "contrast")
 
 
-def users(value: float, low: float, high: float, assessment: Assessment) -> str:
-    """A crossover in words: ``1.4 [1.1, 1.8]``, or that it lies outside the loads."""
-    if pd.isna(value):
-        return NOTHING
-    shown = _users(value, assessment)
-    return shown if pd.isna(low) else f"{shown} [{_ends(low, high, assessment)}]"
-
-
-def _ends(low: float, high: float, assessment: Assessment) -> str:
+def _ends(low: float, high: float, loads: tuple[float, float]) -> str:
+    """An interval's ends without its value."""
     if pd.isna(low) or pd.isna(high):
         return NOTHING
-    return f"{_users(low, assessment)}, {_users(high, assessment)}"
-
-
-def _users(value: float, assessment: Assessment) -> str:
-    loads = assessment.cells["users"].dropna()
-    if value == 0:
-        return f"below {loads.min()}"
-    return f"above {loads.max()}" if math.isinf(value) else number(value)
+    return load_interval(1.0, low, high, loads).partition("[")[2].rstrip("]")
 
 
 def scaling(table: pd.DataFrame) -> pd.DataFrame:

@@ -28,6 +28,27 @@ def interval(value: float, low: float, high: float) -> str:
     return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
+def load_interval(
+    value: float, low: float, high: float, loads: tuple[float, float] | None = None
+) -> str:
+    """A number of users with its interval, which may lie outside the loads that were measured.
+
+    Args:
+        value: 0: below the lowest load; infinity: above the highest.
+        low: the same for the interval's lower end; NaN: there is none.
+        high: the same for its upper end.
+        loads: the lowest and the highest, if they are to be named.
+    """
+    first, last = ("the loads", "the loads") if loads is None else map("{:g}".format, loads)
+    if pd.isna(value):
+        return NOTHING
+    shown = [
+        f"below {first}" if end == 0 else f"above {last}" if math.isinf(end) else number(end)
+        for end in (value, low, high)
+    ]
+    return shown[0] if pd.isna(low) or pd.isna(high) else f"{shown[0]} [{shown[1]}, {shown[2]}]"
+
+
 def by_length(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """A table's parts by the lengths of text: what each is called, and its rows.
 
