@@ -9,6 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from heavyweight.claims import ANSWERS, Verdict, verdict_table
+from heavyweight.errors import BadInput
 
 SHOWN = ("id", "claim", "published", "measured", "verdict", "after_holm", "why", "judged_by")
 HEADS = {"after_holm": "after Holm", "judged_by": "what would judge it"}
@@ -31,9 +32,16 @@ class Board:
         verdicts: of ``claims.judge``.
         verdict: only claims of this one; empty: all.
         kind: only claims with a rule of this kind; empty: all.
+
+    Raises:
+        BadInput: there is no such verdict or kind.
     """
 
     def __init__(self, verdicts: Sequence[Verdict], verdict: str = "", kind: str = "") -> None:
+        kinds = dict.fromkeys(kind for v in verdicts for kind in v.claim.kinds)
+        for what, given, known in (("verdict", verdict, ANSWERS), ("kind", kind, tuple(kinds))):
+            if given and given not in known:
+                raise BadInput(f"no {what} {given!r}", f"one of {', '.join(known)}, or nothing")
         self.verdicts = [
             v for v in verdicts if verdict in ("", v.answer) and (not kind or kind in v.claim.kinds)
         ]
@@ -68,6 +76,7 @@ class Board:
 def _row(verdict: Verdict, row: dict[str, Any]) -> Markup:
     """One claim; its classes are what the buttons look at."""
     classes = " ".join([verdict.answer, *(f"kind-{kind}" for kind in verdict.claim.kinds)])
+    tested = any(part.p_adjusted == part.p_adjusted for part in verdict.parts)
     cells = []
     for name in SHOWN:
         text = str(row[name])
@@ -75,7 +84,7 @@ def _row(verdict: Verdict, row: dict[str, Any]) -> Markup:
             text += f" {row['earlier']}."
         if name == "verdict":
             cells.append(Markup("<td><b>{}</b></td>").format(text))
-        elif name == "after_holm" and not row["widened"]:
+        elif name == "after_holm" and not tested:
             cells.append(Markup("<td></td>"))  # nothing was tested against a limit
         elif name == "after_holm":
             cells.append(Markup("<td>{} {}</td>").format(text, row["widened"]))

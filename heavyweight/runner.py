@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import nbformat
-
 from heavyweight import progress, store
 from heavyweight.design import PlannedCalibration, Step
 from heavyweight.errors import (
@@ -136,6 +134,8 @@ def _publish(executed: Path) -> None:
     if not executed.exists():
         return
     with suppress(ValueError, OSError, StoreError):  # cut off: the session's own error says why
+        import nbformat  # not above: the command starts two seconds sooner without it
+
         notebook = nbformat.read(executed, as_version=4)
         notebook.metadata.pop("papermill", None)
         store.write_text(executed, scrub(nbformat.writes(notebook)) + "\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -218,3 +219,60 @@ def test_a_run_that_compares_nothing_has_tables_that_say_so(tmp_path):
         tables.inside(estimates.inside_table(assessment)),
     ]
     assert all(isinstance(table, pd.DataFrame) and len(table) for table in shown)
+
+
+def test_open_loops_are_no_load_of_users(tmp_path):
+    """A cell of an open loop has no users: it is in no curve over users, and breaks none."""
+
+    def edit(cell, rows):
+        if cell.users == 8:
+            open_loop = {"loop": "open", "users": 0, "rate_per_s": 2.0, "arrivals": "poisson"}
+            cell = cell.model_copy(update=open_loop)
+        return cell, rows
+
+    run = pretend(tmp_path / "run", (OLLAMA, SLOW), users=(1, 4, 8, 50), edit=edit)
+    assessment = estimates.assess(run)
+    assert 0 in set(assessment.cells["users"])
+    row = estimates.crossover_table(assessment, "A").iloc[0]
+    assert row["blocks"] == 3
+    assert set(estimates.growth_table(assessment)["users"]) == {1, 4, 50}
+    assert set(estimates.queue_table(assessment)["users"]) == {1, 4, 50}
+    table = estimates.goodput_table(assessment, Objective(1e6, 1e6))
+    assert set(table["users"]) == {1, 4, 50}
+    assert estimates.scaling_table(assessment)["note"].str.contains("needs 5 loads").all()
+
+
+def test_a_server_that_was_started_elsewhere_has_no_price_of_a_start(tmp_path):
+    def edit_session(session):
+        unknown = {"ready_ms": None, "first_token_ms": None, "first_request_ttft_ms": None}
+        return session.model_copy(
+            update={"starts": [s.model_copy(update=unknown) for s in session.starts]}
+        )
+
+    run = pretend(tmp_path / "run", users=(1, 4), edit_session=edit_session)
+    table = estimates.inside_table(estimates.assess(run))
+    assert table["requests_that_pay"].isna().all()
+    assert (table["sd_within"] > 0).all()
+
+
+def test_a_run_without_a_valid_cell_has_tables_without_numbers(tmp_path):
+    run = pretend(tmp_path / "run", users=(1, 4), calibrated=False)
+    assessment = estimates.assess(run)
+    assert not assessment.cells["valid"].any()
+    assert estimates.methods_table(assessment, "A").empty
+    assert estimates.inside_table(assessment).empty
+    assert estimates.objective_at_one_user(assessment) is None
+    assert math.isnan(estimates.crossover_table(assessment, "A").iloc[0]["users"])
+    assert estimates.precision_table(assessment, "A", 0.05)["ratio"].isna().all()
+
+
+def test_two_cells_of_a_block_are_one_block(tmp_path):
+    """The same load measured twice in a block is no second block."""
+    run = pretend(tmp_path / "run", users=(4,), blocks=2)
+    again = pretend(tmp_path / "again" / "run", users=(4,), blocks=2, seed=1)
+    for session in again.sessions():
+        for file in session.cells():
+            shutil.copy(file.path, run.path / session.path.name)
+    table = estimates.goodput_table(estimates.assess(run), Objective(1e6, 1e6))
+    assert list(table[table["scope"] == "blocks"]["blocks"]) == [2, 2]
+    assert len(table[table["scope"] == "session"]) == 8

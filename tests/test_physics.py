@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 from pathlib import Path
@@ -155,6 +156,22 @@ def test_longer_prompts_take_longer(gpu, model, tokens):
 def test_slots_and_waits_are_each_others_inverse(users, share, response_s):
     wait = physics.wait_s(response_s, users, share * users)
     assert physics.slots_for_wait(wait, response_s, users) == pytest.approx(share * users)
+
+
+@pytest.mark.parametrize(("users", "slots"), [(50, 1), (50, 8), (10, 3), (4, 4)])
+def test_the_wait_is_that_of_a_queue_that_is_run(users, slots):
+    free = [0.0] * min(slots, users)
+    due = [(0.0, user) for user in range(users)]
+    waited = responded = 0.0
+    for served in range(400 * users):
+        sent, user = heapq.heappop(due)
+        start = max(sent, heapq.heappop(free))
+        end = start + 1.0
+        heapq.heappush(free, end)
+        heapq.heappush(due, (end, user))
+        if served > 10 * users:
+            waited, responded = waited + start - sent, responded + end - sent
+    assert waited / responded == pytest.approx(physics.wait_s(1.0, users, slots), abs=0.01)
 
 
 @given(st.floats(0.1, 1e5), st.floats(0.01, 1e3), st.integers(1, 500))

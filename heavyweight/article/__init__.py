@@ -1,7 +1,8 @@
 """The published article as data: its tables, and the ledger of its claims with their rules."""
 
 from heavyweight.article.beside import latency_beside, throughput_beside
-from heavyweight.article.ledger import Claim, Ledger, load_claims
+from heavyweight.article.claim import Claim
+from heavyweight.article.ledger import Ledger, load_claims
 from heavyweight.article.tables import Article, load_article
 
 __all__ = [

@@ -15,114 +15,13 @@ from typing import Any, Literal, Self
 import pandas as pd
 from pydantic import Field, model_validator
 
-from heavyweight.article.rules import Band, Contradiction, Kind, Range, Rule, Source, Threshold
+from heavyweight.article.claim import Claim, Need
+from heavyweight.article.rules import Contradiction, Kind, Source, Threshold
 from heavyweight.article.tables import load_article
 from heavyweight.article.toml import Strict, article_folder, read_toml
 from heavyweight.errors import BadInput
 
-Need = Literal["article", "document", "run", "probe", "setting", "gpu", "gpus", "network"]
-Measure = Literal[
-    "throughput",  # tok/s over all users
-    "throughput_growth",  # of one arm: the last load's throughput / the first one's
-    "ttft_p50",
-    "e2e_p95",
-    "e2e_p99",
-    "e2e_tail",  # p99 / p50
-    "cold_start",  # restart to first token; the first request alone
-    "memory",  # resident memory of the server's processes
-    "vram",
-    "crossover",  # the load from which the ratio of throughputs stays above 1
-    "goodput",
-    "single_user",  # throughput, TTFT, memory and set-up of one user
-    "roofline_share",
-    "answer_without_gpu",
-    "set_up",
-    "probe",
-    "document",
-    "arithmetic",
-]
 TUNED = "tuned"
-
-
-class Published(Strict):
-    """A number that the article prints: a value, or a range."""
-
-    name: str
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-    unit: str
-
-    @model_validator(mode="after")
-    def _value_or_range(self) -> Self:
-        is_range = self.low is not None and self.high is not None and self.low < self.high
-        if (self.value is None) != is_range or (self.low is None) != (self.high is None):
-            raise ValueError("give either value, or low < high")
-        return self
-
-
-class Judge(Strict):
-    """What would judge a claim: a profile of study.toml, a notebook, or a person."""
-
-    profile: str | None = None
-    notebook: str | None = None
-    hand: str | None = None
-
-    @model_validator(mode="after")
-    def _one_of_them(self) -> Self:
-        if sum(one is not None for one in (self.profile, self.notebook, self.hand)) != 1:
-            raise ValueError("give one of profile, notebook, hand")
-        return self
-
-
-class Earlier(Strict):
-    """Rules that a claim had up to a version of the ledger, and why they were changed."""
-
-    up_to: int = Field(ge=1)
-    reason: str
-    rules: list[Rule] = Field(min_length=1)
-
-
-class Claim(Strict):
-    """One claim: where it stands, in our words, what is measured, and what decides it."""
-
-    id: str = Field(pattern=r"^[A-Z]\d?[a-z]?$")
-    place: str
-    claim: str
-    quantity: str
-    measure: Measure
-    judge: Judge | None = None  # None: nothing needs to be measured
-    contrasts: list[str] = Field(default_factory=list)
-    arms: list[str] = Field(default_factory=list)
-    inverse: bool = False  # the quantity is denominator / numerator of the contrast
-    users: int | None = None
-    published: list[Published] = Field(default_factory=list)
-    needs: list[Need] = Field(min_length=1)
-    rules: list[Rule] = Field(min_length=1)
-    since: int = 1  # the version of the ledger from which these rules hold
-    earlier: list[Earlier] = Field(default_factory=list)  # oldest first
-
-    def rules_of(self, version: int) -> list[Rule]:
-        """The rules that held in a version of the ledger."""
-        return next((old.rules for old in self.earlier if version <= old.up_to), self.rules)
-
-    @property
-    def kinds(self) -> list[Kind]:
-        """The kinds of its rules, each once, in order."""
-        return list(dict.fromkeys(rule.kind for rule in self.rules))
-
-    @model_validator(mode="after")
-    def _published_is_there(self) -> Self:
-        names = [number.name for number in self.published]
-        for rule in self.rules:
-            if not isinstance(rule, Band | Range):
-                continue
-            numbers = [p for p in self.published if rule.of in (None, p.name)]
-            if len(numbers) != 1:
-                raise ValueError(f"a {rule.by} needs exactly one published number of {names}")
-            if (numbers[0].value is None) != isinstance(rule, Range):
-                raise ValueError("a band needs a published value, a range a published range")
-        return self
 
 
 class Version(Strict):
@@ -217,20 +116,31 @@ class Ledger(Strict):
             if found != one.rules_sha256:
                 raise ValueError(
                     f"the rules of version {one.version} are not those that were written down "
-                    f"(sha256 {found}); a rule that changes needs a new version with the reason"
+                    f"(sha256 {found}); a rule that changes needs a new version with the reason, "
+                    "and all else that decides does not change"
                 )
         return self
 
     def rules_sha256(self, version: int) -> str:
-        """Checksum of all that decided in a version: rules, published numbers, contrasts, bands."""
+        """Checksum of what decides in a version: its rules, and what no version changes.
+
+        Only rules have versions. Published numbers, contrasts, the setting and the width of bands
+        are the same in all; where one must be another, that is a new claim.
+        """
+        kept = {"id", "measure", "contrasts", "arms", "inverse", "users"}
+        named = {name for claim in self.claims for name in claim.contrasts}
+        named |= set(self.tuned.best_of) if TUNED in named else set()
         decides: dict[str, Any] = {
             "confidence": self.confidence,
             "band_fraction": self.band_fraction,
-            "contrasts": {name: c.model_dump() for name, c in sorted(self.contrasts.items())},
+            "setting": self.setting.model_dump(),
+            "contrasts": {
+                name: c.model_dump() for name, c in self.contrasts.items() if name in named
+            },
             "tuned": self.tuned.model_dump(),
             "claims": [
                 {
-                    **claim.model_dump(include={"id", "contrasts", "arms", "inverse", "users"}),
+                    **claim.model_dump(include=kept),
                     "published": [number.model_dump() for number in claim.published],
                     "rules": [rule.model_dump() for rule in claim.rules_of(version)],
                 }

@@ -79,6 +79,14 @@ class Decision(Strict):
     choose: Literal["ollama", "vllm", "either"]
 
 
+class Sentences(Strict):
+    """Two sentences of the article's on one thing, in our words."""
+
+    on: str
+    one: str
+    another: str
+
+
 class Origin(Strict):
     """A document: where the article's numbers were looked for, or a version's own word."""
 
@@ -103,6 +111,7 @@ class Article(Strict):
     vram: list[Vram]
     system: list[System]
     decision: list[Decision]
+    sentences: list[Sentences]
     sources: list[Origin]
 
     @model_validator(mode="after")

@@ -11,8 +11,6 @@ from heavyweight.article.tables import Origin
 from heavyweight.audit.finding import Finding, listed, people, table_by
 from heavyweight.tables import NOTHING
 
-# Two sentences of the article's on one thing, in our words; its tables do not hold them.
-VRAM = ("that it is the same for both servers", "that vLLM's is the higher")
 NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?")
 LOADS = re.compile(r"\bat ((?:\d+(?!,?\d)(?:, )?)+)")  # "at 1, 10, 50 users"
 
@@ -22,7 +20,7 @@ def sentences(article: Article) -> Finding:
     set_up = next(row.ollama for row in article.system if row.what == "set-up")
     promise = next(row.when for row in article.decision if "minutes" in row.when)
     least, limit = _numbers(set_up)[0], _numbers(promise)[0]
-    pairs = [("VRAM", *VRAM)]
+    pairs = [(two.on, two.one, two.another) for two in article.sentences]
     if least >= limit:
         pairs.insert(0, ("Ollama's set-up", set_up.partition(",")[0], promise))
     return Finding(

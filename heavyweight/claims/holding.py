@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from heavyweight.article.rules import Band, Condition, Equivalence, Range, Threshold
 from heavyweight.claims.verdict import Answer
-from heavyweight.stats import Estimate
-from heavyweight.stats.multiple import p_of
+from heavyweight.stats import Estimate, p_of
 from heavyweight.tables import interval, load_interval, number
 
 NumberRule = Band | Range | Threshold | Equivalence
@@ -102,14 +101,15 @@ def _threshold(rule: Threshold, estimate: Estimate, limits: tuple[float, ...]) -
 
 
 def _nearest(estimate: Estimate, limits: tuple[float, ...]) -> float:
-    """p of the nearest limit; inside a band both must be excluded, so it is the larger of two."""
+    """p of the nearest limit: inside a band both must be excluded, outside it the nearer one."""
     found = [_p(estimate, limit) for limit in limits]
     return max(found)
 
 
 def _p(estimate: Estimate, limit: float) -> float:
-    """Two-sided p of one limit; NaN where the interval is not one of Student's t."""
-    if not (estimate.value > 0 and math.isfinite(estimate.value) and estimate.low > 0):
+    """Two-sided p of one limit; NaN where the interval is not one of Student's t on logs."""
+    by_t = "Student's t" in estimate.method and "log scale" in estimate.method
+    if not (by_t and estimate.value > 0 and math.isfinite(estimate.value) and estimate.low > 0):
         return math.nan
     return p_of(estimate, limit)
 

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-import numpy as np
-
-from heavyweight.article.ledger import TUNED, Claim, Ledger
+from heavyweight.article.claim import Claim
+from heavyweight.article.ledger import TUNED, Ledger
+from heavyweight.claims.items import Item, level_item, one_kind, ratio_item, unfair
 from heavyweight.estimates import Assessment
 from heavyweight.estimates.blocks import (
-    INFINITE,
-    Blocks,
     Load,
     by_block,
+    closed_users,
     load_at,
     notes,
     over_sessions,
-    say,
 )
 from heavyweight.estimates.crossings import crossover_of, ratios_by_block
-from heavyweight.estimates.pairing import Pairing, pair, paired
-from heavyweight.stats import Estimate, mean_log_t
+from heavyweight.estimates.pairing import pair, paired
 
 COLUMNS = {
     "throughput": ("throughput_tok_s", "tok/s", 1.0),
@@ -39,39 +35,13 @@ STARTS = {
     "restart to first token": "first_token_ms",
     "the first request alone": "first_request_ttft_ms",
 }
-DISADVANTAGES = {  # of Ollama, for one user: what is measured, and whether vLLM's comes first
+DISADVANTAGES = {  # of Ollama, for one user: what is measured, and whether Ollama's comes first
     "tok/s, vLLM / Ollama": ("throughput_tok_s", False),
     "median TTFT, Ollama / vLLM": ("ttft_p50_ms", True),
     "resident memory, Ollama / vLLM": ("server_rss_bytes", True),
 }
-ZERO = "zero"
-
-
-@dataclass(frozen=True)
-class Item:
-    """One thing that a rule is applied to.
-
-    Args:
-        of: what it is.
-        estimate: None: it was not measured, or says nothing.
-        unit: of the estimate.
-        missing: why there is no estimate.
-        note: what a reader must know of the estimate.
-        counts: False: shown beside the others, decides nothing.
-        alike: items of one name are readings of the same words.
-        pairing: the blocks behind a ratio, for tests that need them.
-        curves: loads, and block -> ratio at each of them, behind a crossing.
-    """
-
-    of: str
-    estimate: Estimate | None = None
-    unit: str = "x"
-    missing: str = ""
-    note: str = ""
-    counts: bool = True
-    alike: str = ""
-    pairing: Pairing | None = None
-    curves: tuple[list[int], dict[int, np.ndarray]] | None = None
+FEW, MANY = 1, 50  # users between which the article lets Ollama's throughput grow
+RESIDENT = "resident memory at the end of a cell; pages that processes share count for each"
 
 
 class Measured:
@@ -80,13 +50,14 @@ class Measured:
     Args:
         assessment: of the run.
         ledger: names contrasts and their arms.
+        versions: server -> version that the article speaks of.
     """
 
-    def __init__(self, assessment: Assessment, ledger: Ledger) -> None:
+    def __init__(self, assessment: Assessment, ledger: Ledger, versions: Mapping[str, str]) -> None:
         cells = assessment.cells
-        tail = (cells["e2e_p99_ms"] / cells["e2e_p50_ms"]).where(np.isfinite(cells["e2e_p99_ms"]))
+        tail = cells["e2e_p99_ms"] / cells["e2e_p50_ms"]  # infinite where failures reach the p99
         self.assessment = dataclasses.replace(assessment, cells=cells.assign(e2e_tail=tail))
-        self.ledger = ledger
+        self.ledger, self.versions = ledger, versions
 
     @cached_property
     def has_gpu(self) -> bool:
@@ -101,17 +72,28 @@ class Measured:
 
     @cached_property
     def in_setting(self) -> bool:
-        """Whether all of it was measured in the article's setting."""
+        """Whether all of it was measured in the article's setting: GPU, model and versions."""
         setting, sessions = self.ledger.setting, self.assessment.sessions
-        # "A40" must not be found in "RTX A4000".
-        there = sessions["gpus"].str.contains(rf"\b{setting.gpu}\b", regex=True)
-        return bool(len(sessions) and (there & (sessions["model"] == setting.model)).all())
+        # Whole names: "A40" is neither "RTX A4000" nor a slice of one, "A40-8Q".
+        card = sessions["gpus"].str.fullmatch(rf"(NVIDIA )?{setting.gpu}")
+        versions = sessions["server"].map(self.versions) == sessions["version"]
+        there = card & versions & (sessions["model"] == setting.model)
+        return bool(len(sessions) and there.all())
 
     def arms(self, contrast: str) -> tuple[str, str]:
         """Numerator and denominator of a contrast of the ledger, on this machine."""
         found = self.ledger.contrasts[contrast]
         without = None if self.has_gpu else found.numerator_without_gpu
         return without or found.numerator, found.denominator
+
+    def needs(self, claim: Claim) -> tuple[set[str], set[int]]:
+        """Arms and users that a claim needs on this machine."""
+        names = [name for name in claim.contrasts if name != TUNED]
+        names += self.ledger.tuned.best_of if TUNED in claim.contrasts else []
+        arms = {arm for name in names for arm in self.arms(name)} | set(claim.arms)
+        if claim.measure == "throughput_growth":
+            return arms, {FEW, MANY}
+        return arms, set() if claim.users is None else {claim.users}
 
     def items(self, claim: Claim, *, absolute: bool, of: str | None) -> list[Item]:
         """All that a rule of a claim is applied to.
@@ -137,7 +119,8 @@ class Measured:
         return self._ratios(claim, column)
 
     def _ratios(self, claim: Claim, column: str) -> list[Item]:
-        """A claim's ratios; tuned Ollama is its better arm, so that both must say the same."""
+        """A claim's ratios. Tuned Ollama is the better of two arms, so that vLLM's ratio to it is
+        the smaller one: it is above a limit if both are, and below it if one is."""
         if not claim.contrasts:
             above, below = claim.arms
             return [self._ratio((above, below), claim.users, column)]
@@ -165,22 +148,30 @@ class Measured:
 
     def _load(self, users: int | None) -> tuple[Load | None, str]:
         """The load of a claim; where it names none, the largest."""
-        wanted = users or max(self.assessment.run.users, default=0)
+        wanted = users or max(closed_users(self.assessment), default=0)
         load = load_at(self.assessment, wanted)
-        return load, "" if load else f"{wanted} users were not measured"
+        return load, "" if load else f"{wanted} users were not measured with its length of text"
 
-    def _absent(self, arms: Sequence[str]) -> str:
-        there = set(self.assessment.arms)
-        gone = [arm for arm in arms if arm not in there]
-        return f"arm {' and '.join(gone)} is not in this run" if gone else ""
+    def _missing(self, arms: Sequence[str], column: str = "") -> str:
+        """Why two arms, or one, cannot be asked at all."""
+        gone = [arm for arm in arms if arm not in set(self.assessment.arms)]
+        if gone:
+            return f"arm {' and '.join(gone)} is not in this run"
+        if column == "server_rss_bytes" and self.has_gpu:
+            return "memory of the GPU was not measured"
+        sessions = self.assessment.sessions
+        return one_kind(sessions[sessions["arm"].isin(arms)])
 
     def _ratio(self, arms: tuple[str, str], users: int | None, column: str) -> Item:
         of = self._named(arms, users)
-        load, missing = self._load(users)
-        missing = self._absent(arms) or missing
+        load, unmeasured = self._load(users)
+        missing = self._missing(arms, column) or unmeasured
         if missing or load is None:
             return Item(of, missing=missing)
-        return _ratio_item(of, pair(self.assessment, arms, load, column))
+        found = pair(self.assessment, arms, load, column)
+        item = ratio_item(of, found, self.assessment.run.blocks)
+        told = notes(item.note, RESIDENT) if column == "server_rss_bytes" else item.note
+        return dataclasses.replace(item, note=told)
 
     def _server_arm(self, claim: Claim, of: str | None) -> str:
         """The arm of one server: of the claim's, or of the article's contrast."""
@@ -188,46 +179,45 @@ class Measured:
             return claim.arms[0]
         name = of or (claim.published[0].name if claim.published else "vllm")
         vllm, ollama = self.arms("A")
-        return ollama if "ollama" in name or name == "q4" else vllm
+        return ollama if "ollama" in name else vllm
 
     def _level(self, arm: str, users: int | None, column: str, unit: str, factor: float) -> Item:
         of = self._named([arm], users)
-        load, missing = self._load(users)
-        missing = self._absent([arm]) or missing
+        load, unmeasured = self._load(users)
+        missing = self._missing([arm], column) or unmeasured
         if missing or load is None:
             return Item(of, missing=missing)
-        return _level_item(of, by_block(self.assessment, arm, load, column), unit, factor)
+        found = by_block(self.assessment, arm, load, column)
+        return level_item(of, found, self.assessment.run.blocks, unit, factor)
 
     def _growth(self, claim: Claim) -> Item:
         """Throughput of one arm at the article's largest load over that at its smallest."""
         (arm,) = claim.arms
-        few, many = 1, 50
-        of = f"{self.assessment.label(arm)}, {many} users / {few} user"
-        loads = [load_at(self.assessment, users) for users in (many, few)]
-        missing = self._absent([arm]) or ("" if all(loads) else f"{few} or {many} users not there")
+        of = f"{self.assessment.label(arm)}, {MANY} users / {FEW} user"
+        loads = [load_at(self.assessment, users) for users in (MANY, FEW)]
+        missing = self._missing([arm]) or ("" if all(loads) else f"{FEW} or {MANY} users not there")
         if missing:
             return Item(of, missing=missing)
         sides = [by_block(self.assessment, arm, load, "throughput_tok_s") for load in loads if load]
-        return _ratio_item(of, paired((f"{many} users", f"{few} user"), sides))
+        both = paired((f"{MANY} users", f"{FEW} user"), sides)
+        return ratio_item(of, both, self.assessment.run.blocks)
 
     def _cold_starts(self, claim: Claim, absolute: bool) -> list[Item]:
         """By each definition: restart to the first token, and the first request alone."""
-        items = []
+        planned = self.assessment.run.blocks
         vllm, ollama = self.arms("A")
+        arms = (self._server_arm(claim, None),) if absolute else (vllm, ollama)
+        missing, items = self._missing(arms), []
         for words, column in STARTS.items():
-            if absolute:
-                arm = self._server_arm(claim, None)
-                of = f"{self.assessment.label(arm)}, {words}"
-                item = Item(of, missing=self._absent([arm]))
-                if not item.missing:
-                    side = over_sessions(self.assessment, arm, column)
-                    item = _level_item(of, side, "s", 1e-3)
+            of = f"{self._named(arms, None)}, {words}"
+            if missing:
+                item = Item(of, missing=missing)
             else:
-                of = f"{self._named((vllm, ollama), None)}, {words}"
-                item = Item(of, missing=self._absent((vllm, ollama)))
-                if not item.missing:
-                    sides = [over_sessions(self.assessment, arm, column) for arm in (vllm, ollama)]
-                    item = _ratio_item(of, paired((vllm, ollama), sides))
+                sides = [over_sessions(self.assessment, arm, column) for arm in arms]
+                if absolute:
+                    item = level_item(of, sides[0], planned, "s", 1e-3)
+                else:
+                    item = ratio_item(of, paired(arms, sides), planned)
             items.append(dataclasses.replace(item, alike="cold start"))
         return items
 
@@ -243,45 +233,23 @@ class Measured:
 
     def _crossover(self, contrast: str) -> Item:
         """The load from which a contrast's ratio of throughputs stays above 1."""
-        arms = self.arms(contrast)
+        arms, column = self.arms(contrast), "throughput_tok_s"
         of = f"{self._named(arms, None)}, N*"
-        missing = self._absent(arms)
-        if missing:
-            return Item(of, missing=missing)
-        found = crossover_of(self.assessment, arms, "throughput_tok_s")
+        missing = self._missing(arms)
+        found = None if missing else crossover_of(self.assessment, arms, column)
         if found is None:
-            return Item(of, missing="fewer than two loads have both servers in one block")
+            few = "fewer than two loads have both servers in one block"
+            return Item(of, missing=missing or few)
         one, lacking = found
-        loads, curves, _ = ratios_by_block(self.assessment, arms, "throughput_tok_s")
+        for users in closed_users(self.assessment):
+            load = load_at(self.assessment, users)
+            pairing = pair(self.assessment, arms, load, column) if load else None
+            if pairing is None:
+                continue
+            there, planned = len(one.crossings), self.assessment.run.blocks
+            missing = unfair(pairing.left_out, pairing.spoiled, there, planned)
+            if missing:
+                return Item(of, missing=f"at {users} users {missing}")
+        loads, curves, _ = ratios_by_block(self.assessment, arms, column)
         note = notes(one.note, lacking)
         return Item(of, one.estimate, "users", note=note, curves=(loads, curves))
-
-
-def _ratio_item(of: str, pairing: Pairing) -> Item:
-    """A ratio; blocks in which it is infinite or zero are no blocks that may be left out."""
-    broken = _broken(pairing.left_out)
-    if broken:
-        return Item(of, missing=broken, pairing=pairing)
-    estimate = pairing.ratio()
-    if estimate is None:
-        return Item(of, missing=pairing.note or "no block has both servers")
-    return Item(of, estimate, note=pairing.note, pairing=pairing)
-
-
-def _level_item(of: str, found: Blocks, unit: str, factor: float) -> Item:
-    """A server's own number."""
-    broken = _broken(found.left_out)
-    if broken or not found.values:
-        return Item(of, missing=broken or say(found.left_out) or "no VALID cell", unit=unit)
-    values = [value * factor for value in found.values.values()]
-    return Item(of, mean_log_t(values), unit)
-
-
-def _broken(left_out: dict[int, str]) -> str:
-    """Why a number would mislead: failures reach it, or nothing was done, in some block."""
-    for block, reason in left_out.items():
-        if INFINITE in reason:
-            return f"failures reach it in block {block}, so that it has no finite value"
-        if ZERO in reason.split():
-            return f"it is zero in block {block}, so that there is no ratio"
-    return ""

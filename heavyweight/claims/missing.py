@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from heavyweight.article.ledger import Claim
-from heavyweight.claims.verdict import Part
+from heavyweight.article.claim import Claim
+from heavyweight.article.rules import Band, Equivalence, Range, Threshold
+from heavyweight.claims.holding import hold
+from heavyweight.claims.measured import Measured
+from heavyweight.claims.verdict import Answer, Part
+from heavyweight.stats import blocks_needed
 from heavyweight.stats.multiple import log_standard_error
-from heavyweight.stats.planning import blocks_needed
 
 MANY_BLOCKS = 100  # above it the number is too near to the limit for any study
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a profile of study.toml measures.
+
+    Args:
+        arms: names.
+        users: loads.
+        needs_gpu: whether it runs on a GPU only.
+    """
+
+    arms: frozenset[str]
+    users: frozenset[int]
+    needs_gpu: bool
 
 
 @dataclass(frozen=True)
@@ -20,11 +40,11 @@ class Known:
     """What the study can measure today.
 
     Args:
-        profiles: of study.toml, and whether each needs a GPU.
+        profiles: of study.toml, by name.
         notebooks: in notebooks/.
     """
 
-    profiles: dict[str, bool]
+    profiles: dict[str, Profile]
     notebooks: frozenset[str]
 
     @classmethod
@@ -39,48 +59,105 @@ class Known:
         except (OSError, tomllib.TOMLDecodeError):
             study = {}
         profiles = {
-            name: bool(profile.get("needs_gpu"))
+            name: Profile(
+                frozenset(profile.get("arms", ())),
+                frozenset(profile.get("users", ())),
+                bool(profile.get("needs_gpu")),
+            )
             for name, profile in study.get("profiles", {}).items()
         }
-        notebooks = frozenset(path.stem for path in (root / "notebooks").glob("*.ipynb"))
-        return cls(profiles, notebooks)
+        return cls(profiles, frozenset(path.stem for path in (root / "notebooks").glob("*.ipynb")))
 
 
-def judged_by(claim: Claim, known: Known) -> str:
-    """What would judge a claim, as the ledger says; a part of the study that is not there yet is
-    said to be missing."""
+def advice(
+    claim: Claim, parts: Sequence[Part], answer: Answer, known: Known, measured: Measured | None
+) -> str:
+    """What would judge an open claim; empty where it is judged.
+
+    Args:
+        claim: of the ledger.
+        parts: what was found on it.
+        answer: of all parts.
+        known: what the study can measure today.
+        measured: the run; None: there is none.
+    """
+    if answer != "inconclusive":
+        return ""
+    mine = [part for part in parts if part.counts and part.answer == "inconclusive"]
+    blocks = dict.fromkeys(more for part in mine if (more := more_blocks(part)))
+    if any(math.isnan(part.p) for part in mine):
+        return "; ".join([*blocks, judged_by(claim, known, measured)])
+    if blocks:
+        return "; ".join(blocks)
+    if mine:
+        return "nothing more, if the value stays: it lies where the rule decides nothing"
+    told = sorted({part.answer for part in parts if part.counts and part.estimate is not None})
+    if len(told) > 1:
+        return "nothing more, if the values stay: by one reading of the words it is "\
+               f"{told[0]}, by another {told[1]}"  # fmt: skip
+    return judged_by(claim, known, measured)
+
+
+def judged_by(claim: Claim, known: Known, measured: Measured | None = None) -> str:
+    """The profile or notebook that the ledger names; what is not there yet is said to be missing.
+
+    Where a profile lacks an arm or load that the claim needs on this machine, as profiles without
+    a GPU do on one, the first that has them is named.
+
+    Args:
+        claim: of the ledger.
+        known: what the study can measure today.
+        measured: the run; None: a machine without a GPU.
+    """
     judge = claim.judge
     if judge is None:
         return "nothing more: it is arithmetic"
     if judge.hand is not None:
         return judge.hand
-    if judge.profile is not None:
-        if judge.profile not in known.profiles:
-            return f"profile {judge.profile} (not in study.toml yet)"
-        gpu = ", on a GPU" if known.profiles[judge.profile] else ""
-        return f"heavyweight study run --profile {judge.profile}{gpu}"
-    there = "" if judge.notebook in known.notebooks else " (not there yet)"
-    return f"notebooks/{judge.notebook}.ipynb{there}"
+    if judge.notebook is not None:
+        there = "" if judge.notebook in known.notebooks else " (not there yet)"
+        return f"notebooks/{judge.notebook}.ipynb{there}"
+    assert judge.profile is not None  # one of the three
+    name = judge.profile
+    if name not in known.profiles:
+        return f"profile {name} (not in study.toml yet)"
+    if "absolute" in claim.kinds:
+        where = f", on an {measured.ledger.setting.gpu}" if measured else ", in that setting"
+        return f"heavyweight study run --profile {name}{where}"
+    arms, users = measured.needs(claim) if measured else (set(), set())
+    fitting = [
+        other
+        for other in dict.fromkeys((name, *known.profiles))
+        if arms <= known.profiles[other].arms and users <= known.profiles[other].users
+    ]
+    if not fitting:
+        return f"a profile with the arms {', '.join(sorted(arms))} (not in study.toml yet)"
+    gpu = ", on a GPU" if known.profiles[fitting[0]].needs_gpu else ""
+    return f"heavyweight study run --profile {fitting[0]}{gpu}"
 
 
 def more_blocks(part: Part) -> str:
     """How many blocks would decide a part whose interval holds a limit, if all else stays.
 
-    By the spread that the interval shows; empty where that does not answer the question.
+    By the spread that the interval shows; empty where that does not answer the question, or where
+    the value itself lies between limits of which none decides.
     """
-    estimate = part.estimate
+    estimate, rule = part.estimate, part.rule
     if estimate is None or math.isnan(part.p) or part.answer != "inconclusive":
         return ""
-    across = [v for v in part.limits if estimate.low <= v <= estimate.high]
-    if not across or not estimate.value > 0:
+    if not isinstance(rule, Band | Range | Threshold | Equivalence) or not estimate.value > 0:
+        return ""
+    sharp = dataclasses.replace(estimate, low=estimate.value, high=estimate.value)
+    if hold(rule, sharp, part.limits).answer == "inconclusive":
         return ""
     try:
         spread = log_standard_error(estimate) * math.sqrt(estimate.n)
     except ValueError:
         return ""
-    distance = min(abs(math.log(estimate.value / limit)) for limit in across)
+    across = [v for v in part.limits if estimate.low <= v <= estimate.high]
+    distance = min((abs(math.log(estimate.value / v)) for v in across), default=0.0)
     if distance == 0:
-        return "it lies on a limit: no number of blocks would tell"
+        return ""
     needed = blocks_needed(spread, math.expm1(distance), estimate.confidence)
     if needed >= MANY_BLOCKS:
         return f"it lies so near to a limit that {MANY_BLOCKS} blocks would not tell"

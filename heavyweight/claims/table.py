@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from heavyweight.article.ledger import Claim, Published
+from heavyweight.article.claim import Claim, Published
 from heavyweight.article.tables import Article
 from heavyweight.claims.holding import told
 from heavyweight.claims.verdict import ANSWERS, Verdict
-from heavyweight.tables import NOTHING, interval
+from heavyweight.tables import NOTHING, interval, load_interval
 
 COLUMNS = (
     "id", "place", "claim", "kind", "published", "measured", "verdict", "after_holm", "widened",
@@ -72,7 +72,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 
 def counts(verdicts: Sequence[Verdict]) -> pd.DataFrame:
-    """How many claims have which verdict, by the kind that comes first in the claim.
+    """How many claims have which verdict, by the kind of rule that decided, or the first.
 
     Args:
         verdicts: of ``judge``.
@@ -81,10 +81,10 @@ def counts(verdicts: Sequence[Verdict]) -> pd.DataFrame:
         A row a kind and one of all; columns reproduced, refuted, inconclusive, claims, and
         undone_by_holm: decided, but not after the correction.
     """
-    kinds = list(dict.fromkeys(v.claim.kinds[0] for v in verdicts))
+    kinds = list(dict.fromkeys(v.kind for v in verdicts))
     rows: dict[str, dict[str, int]] = {}
     for kind in [*kinds, "all"]:
-        mine = [v for v in verdicts if kind in ("all", v.claim.kinds[0])]
+        mine = [v for v in verdicts if kind in ("all", v.kind)]
         rows[kind] = {
             **{answer: sum(v.answer == answer for v in mine) for answer in ANSWERS},
             "claims": len(mine),
@@ -148,8 +148,9 @@ def widened(verdict: Verdict) -> str:
     do not cover at the family's confidence.
     """
     shown = [
-        f"{interval(wide.value, wide.low, wide.high)} at {wide.confidence:.2%}"
+        f"{shown(wide.value, wide.low, wide.high)} at {wide.confidence:.2%}"
         for part in verdict.parts
+        for shown in (load_interval if part.unit == "users" else interval,)
         if part.counts and (wide := part.widened) is not None and wide.has_interval
     ]
     return "; ".join(shown)

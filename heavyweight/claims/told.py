@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from heavyweight.article.claim import Claim
 from heavyweight.article.documents import Reading
-from heavyweight.article.ledger import Claim
 from heavyweight.article.rules import Agreement, Bound, Contradiction, Source
 from heavyweight.article.tables import Article
 from heavyweight.claims.verdict import Answer, Part
@@ -38,15 +38,27 @@ def bound(rule: Bound, claim: Claim) -> Part:
         f"The published {printed} {'lies' if beyond else 'does not lie'} {side} {limit} "
         f"({rule.what}): {'impossible' if beyond else 'possible, which is no proof'}."
     )
-    return Part(rule.kind, rule.by, "physics", answer, why, limits=(rule.value,), adjusted=answer)
+    return Part(rule.kind, rule.by, "physics", answer, why, limits=(rule.value,), adjusted=answer,
+                counts=beyond)  # fmt: skip
 
 
-def contradiction(rule: Contradiction, answers: Mapping[str, Answer]) -> Part:
-    """Refuted if another claim of the article's is reproduced."""
-    other = answers[rule.other]
-    answer: Answer = "refuted" if other == "reproduced" else "inconclusive"
-    why = f"{rule.what}: {rule.other} is {other}."
-    return Part(rule.kind, rule.by, rule.other, answer, why, adjusted=answer)
+def contradiction(
+    rule: Contradiction, answers: Mapping[str, Answer], adjusted: Mapping[str, Answer]
+) -> Part:
+    """Refuted if another claim of the article's is reproduced; else it says nothing.
+
+    Args:
+        rule: of a claim.
+        answers: of all claims.
+        adjusted: the same after Holm's correction.
+    """
+    found: list[Answer] = [
+        "refuted" if known[rule.other] == "reproduced" else "inconclusive"
+        for known in (answers, adjusted)
+    ]
+    why = f"{rule.what}: {rule.other} is {answers[rule.other]}."
+    return Part(rule.kind, rule.by, rule.other, found[0], why, adjusted=found[1],
+                counts=found[0] == "refuted")  # fmt: skip
 
 
 def documents(rule: Source, readings: Sequence[Reading], article: Article) -> list[Part]:

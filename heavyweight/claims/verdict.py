@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from heavyweight.article.ledger import Claim
-from heavyweight.article.rules import Kind
+import numpy as np
+
+from heavyweight.article.claim import Claim
+from heavyweight.article.rules import Kind, Rule
 from heavyweight.stats import Estimate
 
 Answer = Literal["reproduced", "refuted", "inconclusive"]
@@ -35,6 +37,9 @@ class Part:
         counts: False: shown beside the others, decides nothing.
         suffices: the claim is decided by this part alone.
         alike: parts of one name are readings of the same words: only what all say is decided.
+        rule: as it was applied; None: it has no numbers.
+        curves: behind a crossing: loads, and block -> ratio at each of them.
+        from_run: a run decided, though it gave no number.
     """
 
     kind: Kind
@@ -52,6 +57,9 @@ class Part:
     counts: bool = True
     suffices: bool = False
     alike: str = ""
+    rule: Rule | None = None
+    curves: tuple[Sequence[int], Mapping[int, np.ndarray]] | None = None
+    from_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,17 @@ class Verdict:
     def why(self) -> str:
         """The sentences of the parts that brought the answer about, or of all."""
         deciding = [part for part in self.parts if part.counts and part.answer == self.answer]
+        if self.answer == "inconclusive":
+            deciding = list(self.parts)
         return " ".join(dict.fromkeys(part.why for part in deciding or self.parts))
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of rule that brought the answer about; of an open claim its first."""
+        deciding = [p for p in self.parts if p.counts and p.answer == self.answer]
+        if self.answer == "inconclusive" or not deciding:
+            return self.claim.kinds[0]
+        return deciding[0].kind
 
     @property
     def measured(self) -> tuple[Part, ...]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from heavyweight.article.documents import Reading
 from heavyweight.cli.output import AsJson, console, emit, table
+
+if TYPE_CHECKING:
+    from heavyweight.article.documents import Reading
 
 CONFIRMED, ABSENT, NOT_FOUND = "confirmed", "not installed here", "NOT FOUND"
 OLLAMA_MODULE = "github.com/ollama/ollama@v{version}"

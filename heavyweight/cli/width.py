@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pandas as pd
-
 from heavyweight.cli.output import console, table
 from heavyweight.cli.runs import all_runs
 from heavyweight.design import Profile
@@ -38,8 +36,11 @@ def relative(text: str) -> float:
 def pilot(profile: Profile, name: str) -> RunFolder:
     """The run whose spread is taken: the one that is named, or the newest that fits the profile.
 
+    One that is not named fits with both arms of a contrast, two blocks, and the profile's model and
+    length of answers.
+
     Raises:
-        BadInput: no run has both arms of one of the profile's contrasts and two blocks.
+        BadInput: no run fits.
     """
     from heavyweight.cli.runs import find_run
 
@@ -50,12 +51,22 @@ def pilot(profile: Profile, name: str) -> RunFolder:
     for folder in reversed(all_runs()):
         run = folder.run
         fits = any(pair <= set(run.arms) for pair in wanted)
-        if fits and run.blocks >= PILOT_BLOCKS and run.emulated == emulated and folder.sessions():
+        enough = run.blocks >= PILOT_BLOCKS and run.emulated == emulated
+        if fits and enough and _alike(folder, profile):
             return folder
     raise BadInput(
-        f"no run here has both arms of a contrast of profile {profile.name} and two blocks",
+        f"no run here has both arms of a contrast of profile {profile.name}, two blocks, its model "
+        "and its length of answers",
         "a pilot, from whose spread the number of blocks follows",
         f"`heavyweight study run --profile {profile.name} --blocks 2`, then plan again",
+    )
+
+
+def _alike(folder: RunFolder, profile: Profile) -> bool:
+    """Whether a run has cells, all with the profile's model and length of answers."""
+    cells = [file.cell for session in folder.sessions() for file in session.cells()]
+    return bool(cells) and all(
+        (cell.model, cell.output_tokens) == (profile.model, profile.output_tokens) for cell in cells
     )
 
 
@@ -69,8 +80,11 @@ def blocks_for(profile: Profile, half_width: float, pilot_name: str) -> dict[str
 
     Returns:
         pilot, half_width, ratios (one row a contrast and load), blocks (the most of them that are
-        known) and blocks_cautious; None where no ratio could tell.
+        known) and blocks_cautious (None where no ratio could tell), unknown (contrasts and loads of
+        the profile of which the pilot tells nothing).
     """
+    import pandas as pd  # not above: the command starts sooner without it
+
     from heavyweight.estimates import assess, precision_table
 
     folder = pilot(profile, pilot_name)
@@ -82,6 +96,13 @@ def blocks_for(profile: Profile, half_width: float, pilot_name: str) -> dict[str
             found.append(rows[rows["users"].isin(profile.users)].assign(contrast=name))
     rows = pd.concat(found) if found else precision_table(assessment, None, half_width)
     rows = rows.astype(object).where(rows.notna(), None)
+    told = {(r["contrast"], r["users"]) for r in rows.to_dict("records") if r["blocks_needed"]}
+    unknown = [
+        f"{name} at {users}"
+        for name in profile.contrasts
+        for users in profile.users
+        if (name, users) not in told
+    ]
     most = {
         column: max((int(n) for n in rows[column] if n is not None), default=None)
         for column in ("blocks_needed", "blocks_cautious")
@@ -92,6 +113,7 @@ def blocks_for(profile: Profile, half_width: float, pilot_name: str) -> dict[str
         "ratios": rows.to_dict("records"),
         "blocks": most["blocks_needed"],
         "blocks_cautious": most["blocks_cautious"],
+        "unknown": unknown,
     }
 
 
@@ -115,9 +137,11 @@ def print_blocks(found: dict[str, Any], profile: Profile, minutes_a_block: float
     if found["blocks"] is None:
         console.print("The pilot does not tell: no load has two blocks with both servers.")
         return
+    if found["unknown"]:
+        console.print(f"Of these the pilot tells nothing: {', '.join(found['unknown'])} users.")
     hours = found["blocks"] * minutes_a_block / 60
     console.print(
-        f"{found['blocks']} blocks for all loads, about {hours:.1f} hours; "
+        f"{found['blocks']} blocks for the loads above, about {hours:.1f} hours; "
         f"{found['blocks_cautious']} if the spread is as large as so small a pilot allows (80%). "
         f"heavyweight study run --profile {profile.name} --blocks {found['blocks']}",
         markup=False,

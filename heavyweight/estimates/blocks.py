@@ -28,12 +28,15 @@ class Blocks:
         left_out: block -> why it has none.
         machines: block -> machine.
         restarted: blocks whose session needed a second start.
+        spoiled: blocks whose work was not done (a check of kind "work" failed): what is left out
+            there may be the slowest, so that the others are no fair sample.
     """
 
     values: dict[int, float] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
     machines: dict[int, str] = field(default_factory=dict)
     restarted: set[int] = field(default_factory=set)
+    spoiled: set[int] = field(default_factory=set)
 
 
 def loads(assessment: Assessment) -> list[Load]:
@@ -66,6 +69,8 @@ def by_block(assessment: Assessment, arm: str, load: Load, quantity: str) -> Blo
             found.left_out[block] = "not measured"
         elif valid.empty:
             found.left_out[block] = f"INVALID: {', '.join(dict.fromkeys(here['reasons']))}"
+            if not here["work_valid"].all():
+                found.spoiled.add(block)
         elif np.isnan(values).any():
             found.left_out[block] = "not estimable"
         elif not (np.isfinite(values) & (values > 0)).all():
@@ -88,13 +93,32 @@ def load_at(assessment: Assessment, users: int) -> Load | None:
     return load if (cells == list(load)).all(axis=1).any() else None
 
 
+def closed_users(assessment: Assessment) -> list[int]:
+    """The loads of closed loops that were measured, ascending; an open loop has no users."""
+    return sorted({int(n) for n in assessment.cells["users"].dropna() if n > 0})
+
+
+def cells_by_block(assessment: Assessment, arm: str, load: Load) -> dict[int, list[str]]:
+    """The VALID cells of one arm at one load: block -> their ids; mostly one."""
+    cells = cells_of(assessment, arm, load)
+    valid = cells[cells["valid"]].sort_values("block")
+    return {int(block): list(ids) for block, ids in valid.groupby("block")["cell_id"]}
+
+
 def over_sessions(assessment: Assessment, arm: str, quantity: str) -> Blocks:
-    """A column of an arm's sessions, block by block: what was timed at the first start."""
+    """A column of an arm's sessions, block by block: what was timed at the first start.
+
+    A session counts if the check "server" passed in one of its cells: it was what it should be.
+    """
     sessions, found = assessment.sessions, Blocks()
     mine = sessions[sessions["arm"] == arm]
+    checks = assessment.checks[assessment.checks["check"] == "server"]
+    sound = set(checks.loc[checks["passed"], "session"])
     for row in mine.sort_values("block").to_dict("records"):
         block, value = int(row["block"]), float(row[quantity])
-        if math.isfinite(value) and value > 0:
+        if row["session"] not in sound:
+            found.left_out[block] = "its server was not what it should be, or has no cell"
+        elif math.isfinite(value) and value > 0:
             found.values[block] = value
             found.machines[block] = row["machine_id"]
             if row["starts"] > 1:

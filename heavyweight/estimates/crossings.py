@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.estimates.assessment import Assessment
-from heavyweight.estimates.blocks import load_at, notes
+from heavyweight.estimates.blocks import closed_users, load_at, notes
 from heavyweight.estimates.pairing import pair
 from heavyweight.stats import Crossover, crossover
 
@@ -35,7 +35,7 @@ def ratios_by_block(
     Returns:
         The loads in ascending order, block -> ratio at each of them, and a note on what lacks.
     """
-    users = sorted({int(n) for n in assessment.cells["users"].dropna()})
+    users = closed_users(assessment)
     found: dict[int, dict[int, float]] = {}
     for n in users:
         load = load_at(assessment, n)
@@ -45,9 +45,11 @@ def ratios_by_block(
         found[n] = {
             block: above / pairing.denominator[block] for block, above in pairing.numerator.items()
         }
-    loads = [n for n in users if found.get(n)]
+    blocks = sorted({block for ratios in found.values() for block in ratios})
+    # A load that only a few blocks have, as one that was added by hand, is no end of the others.
+    loads = [n for n in users if 2 * len(found.get(n, ())) > len(blocks)]
     curves, remarks = {}, []
-    for block in sorted({block for ratios in found.values() for block in ratios}):
+    for block in blocks:
         there = [n for n in loads if block in found[n]]
         if len(loads) < 2 or not {loads[0], loads[-1]} <= set(there):
             remarks.append(f"block {block} lacks the lowest or highest load and is left out")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.errors import StoreError
+from heavyweight.records import Session
 from heavyweight.store import RunFolder
 
 LOAD = ["users", "output_tokens", "prompt_tokens"]
@@ -16,8 +17,9 @@ LOAD = ["users", "output_tokens", "prompt_tokens"]
 
 INTEGERS = ("block", *LOAD, "start_id", "starts", "slots", "requests", "errors")
 SESSION_COLUMNS = (
-    "session", "block", "arm", "server", "model", "version", "dtype", "gpus", "machine_id",
-    "emulated", "slots", "starts", "ready_ms", "first_token_ms", "first_request_ttft_ms",
+    "session", "block", "arm", "server", "model", "version", "configuration", "gpus", "kernel",
+    "machine_id", "emulated", "slots", "starts", "ready_ms", "first_token_ms",
+    "first_request_ttft_ms",
 )  # fmt: skip
 
 
@@ -35,8 +37,9 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
             {
                 **{name: getattr(session, name) for name in SESSION_COLUMNS[:5]},
                 "version": identity.version if identity else None,
-                "dtype": identity.detail.get("dtype") if identity else None,
+                "configuration": _configuration(session),
                 "gpus": ", ".join(gpu.get("name", "GPU") for gpu in session.machine.gpus),
+                "kernel": session.machine.kernel,
                 "machine_id": session.machine.machine_id,
                 "emulated": session.emulated,
                 "slots": session.slots,
@@ -48,6 +51,14 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
             }
         )
     return typed(rows, SESSION_COLUMNS)
+
+
+def _configuration(session: Session) -> str:
+    """What must be the same in all sessions of an arm: model, artefact, version, settings."""
+    version = session.identity.version if session.identity else None
+    settings = sorted(session.settings.items())
+    parts = (session.model, session.artefact_sha256, version, session.slots, settings)
+    return repr((*parts, session.context_tokens))
 
 
 def typed(rows: list[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

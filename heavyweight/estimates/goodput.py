@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.estimates.assessment import Assessment
-from heavyweight.estimates.blocks import by_block, cells_of, load_at, notes
+from heavyweight.estimates.blocks import by_block, cells_by_block, closed_users, load_at, notes
 from heavyweight.stats import effective_sample_size
 from heavyweight.stats.goodput import goodput, mean_t
 from heavyweight.stats.ratios import mean_log_t
@@ -47,7 +47,7 @@ class Objective:
 
 
 def objective_at_one_user(assessment: Assessment, factor: float = 2.0) -> Objective | None:
-    """A multiple of what the faster arm of a run has for one user, by its median of each latency.
+    """A multiple of the best median of each latency that an arm of the run has for one user.
 
     Args:
         assessment: the run.
@@ -94,7 +94,7 @@ def goodput_table(
     if objective is None:
         return _typed(rows)
     for arm in assessment.arms:
-        for users in sorted({int(n) for n in assessment.cells["users"].dropna()}):
+        for users in closed_users(assessment):
             load = load_at(assessment, users)
             if load is None:
                 continue
@@ -103,14 +103,15 @@ def goodput_table(
                 "label": assessment.label(arm),
                 "users": users,
             }
-            cells = cells_of(assessment, arm, load)
             sessions = [
-                shared | _session(assessment.arrays(row["cell_id"]), row, objective, confidence)
-                for row in cells[cells["valid"]].sort_values("block").to_dict("records")
+                shared | {"block": block} | _session(assessment.arrays(cell), objective, confidence)
+                for block, cells in cells_by_block(assessment, arm, load).items()
+                for cell in cells
             ]
             if not sessions:
                 continue
-            found = mean_t([row["goodput_per_s"] for row in sessions], confidence)
+            goods = pd.DataFrame(sessions).groupby("block")["goodput_per_s"].mean()
+            found = mean_t(goods.to_numpy(), confidence)
             shares = [row["met_fraction"] for row in sessions]
             rates = [row["requests_per_s"] for row in sessions]
             rows.append(
@@ -127,16 +128,14 @@ def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(("block", "blocks", "users"), "Int64"))
 
 
-def _session(
-    requests: Requests, cell: dict[str, Any], objective: Objective, confidence: float
-) -> dict[str, Any]:
+def _session(requests: Requests, objective: Objective, confidence: float) -> dict[str, Any]:
     """One cell's goodput."""
     met = objective.met(requests)
     # Waves: neighbours resemble each other, and count for fewer.
     n_eff = effective_sample_size(met)
     found = goodput(met, requests.window_s, confidence, n_eff)
     return {
-        "scope": "session", "block": cell["block"], "blocks": 1, "goodput_per_s": found.value,
+        "scope": "session", "blocks": 1, "goodput_per_s": found.value,
         "low": found.low, "high": found.high, "met_fraction": float(met.mean()),
         "requests_per_s": met.size / requests.window_s, "note": found.note,
     }  # fmt: skip

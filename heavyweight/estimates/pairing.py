@@ -19,12 +19,14 @@ class Pairing:
         denominator: the same of the second arm.
         left_out: block -> why it cannot be paired.
         restarted: blocks of a session that needed a second start.
+        spoiled: blocks in which an arm did not do its work, so that they are no fair loss.
     """
 
     numerator: dict[int, float] = field(default_factory=dict)
     denominator: dict[int, float] = field(default_factory=dict)
     left_out: dict[int, str] = field(default_factory=dict)
     restarted: set[int] = field(default_factory=set)
+    spoiled: set[int] = field(default_factory=set)
 
     def ratio(self, confidence: float = 0.95, without: set[int] | None = None) -> Estimate | None:
         """The ratio with Student's t over blocks on the log scale; None where no block is left.
@@ -83,4 +85,5 @@ def paired(arms: Sequence[str], sides: Sequence[Blocks]) -> Pairing:
         denominator={block: second.values[block] for block in common},
         left_out=left_out,
         restarted=(first.restarted | second.restarted) & set(common),
+        spoiled=first.spoiled | second.spoiled,
     )

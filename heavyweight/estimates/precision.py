@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from heavyweight.estimates.assessment import Assessment
-from heavyweight.estimates.blocks import by_block, cells_of, load_at, notes
+from heavyweight.estimates.blocks import (
+    by_block,
+    cells_by_block,
+    cells_of,
+    closed_users,
+    load_at,
+    notes,
+)
 from heavyweight.estimates.pairing import pair
 from heavyweight.stats import Estimate, NotEstimable
 from heavyweight.stats.bootstrap import Hierarchical, hierarchical, log_ratio_bca
@@ -57,7 +65,7 @@ def precision_table(
         return pd.DataFrame(columns=list(PLAN_COLUMNS))
     arms = assessment.run.contrasts[contrast]
     rows = []
-    for users in sorted({int(n) for n in assessment.cells["users"].dropna()}):
+    for users in closed_users(assessment):
         load = load_at(assessment, users)
         if load is None:
             continue
@@ -111,15 +119,17 @@ def inside_table(assessment: Assessment) -> pd.DataFrame:
     rows = []
     for arm in assessment.arms:
         starts = assessment.sessions.loc[assessment.sessions["arm"] == arm, "first_token_ms"]
-        for users in sorted({int(n) for n in assessment.cells["users"].dropna()}):
+        for users in closed_users(assessment):
             load = load_at(assessment, users)
-            cells = cells_of(assessment, arm, load) if load else assessment.cells.iloc[:0]
+            if load is None:
+                continue
+            cells = cells_of(assessment, arm, load)
             cells = cells[cells["valid"]]
             if cells.empty:
                 continue
             groups = [
-                np.log(assessment.arrays(cell_id).latencies_ms("e2e", failures=False))
-                for cell_id in cells["cell_id"]
+                np.log(_latencies(assessment, ids, failures=False))
+                for ids in cells_by_block(assessment, arm, load).values()
             ]
             found = variance_components(groups)
             row = {"arm": arm, "label": assessment.label(arm), "users": users,
@@ -130,10 +140,11 @@ def inside_table(assessment: Assessment) -> pd.DataFrame:
                 # Two responses of every user: the ramp, and the wave that is discarded.
                 fixed = float(starts.mean() / 1e3) / len(assessment.run.users or [1])
                 fixed += 2 * users * seconds
+                pay = math.nan  # a server that was started elsewhere has no time of its start
+                if math.isfinite(fixed):
+                    pay = repetitions(fixed, seconds, found.between, found.within)
                 row |= {"sd_between": math.sqrt(found.between),
-                        "sd_within": math.sqrt(found.within),
-                        "requests_that_pay": repetitions(
-                            fixed, seconds, found.between, found.within)}  # fmt: skip
+                        "sd_within": math.sqrt(found.within), "requests_that_pay": pay}  # fmt: skip
             rows.append(row)
     return pd.DataFrame(rows, columns=list(INSIDE_COLUMNS))
 
@@ -156,13 +167,12 @@ def methods_table(
     if contrast is None:
         return pd.DataFrame(columns=list(BESIDE_COLUMNS))
     arms = assessment.run.contrasts[contrast]
-    loads = {int(n): load_at(assessment, int(n)) for n in assessment.cells["users"].dropna()}
+    loads = {n: load_at(assessment, n) for n in closed_users(assessment)}
     samples = {
         arm: {
             float(users): {
-                int(row["block"]): assessment.arrays(row["cell_id"]).latencies_ms("e2e")
-                for row in cells_of(assessment, arm, load).to_dict("records")
-                if row["valid"]
+                block: _latencies(assessment, ids)
+                for block, ids in cells_by_block(assessment, arm, load).items()
             }
             for users, load in sorted(loads.items())
             if load is not None
@@ -170,12 +180,21 @@ def methods_table(
         for arm in arms
     }
     samples = {arm: {n: cells for n, cells in by.items() if cells} for arm, by in samples.items()}
-    rows = []
-    for percent in percents:
+    rows: list[dict[str, Any]] = []
+    for percent in percents if all(samples.values()) else ():
         drawn = hierarchical(samples, "quantile", percent / 100, seed=SEED)
         for users in sorted(n for n in loads if all(float(n) in samples[arm] for arm in arms)):
             rows.append(_by_methods(assessment, arms, users, percent, drawn))
     return pd.DataFrame(rows, columns=list(BESIDE_COLUMNS))
+
+
+def _latencies(
+    assessment: Assessment, cell_ids: Sequence[str], *, failures: bool = True
+) -> np.ndarray:
+    """End-to-end times of a block's cells, ms."""
+    return np.concatenate(
+        [assessment.arrays(cell_id).latencies_ms("e2e", failures) for cell_id in cell_ids]
+    )
 
 
 def _by_methods(

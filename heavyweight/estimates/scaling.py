@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.estimates.assessment import Assessment
-from heavyweight.estimates.blocks import by_block, load_at, notes, say
+from heavyweight.estimates.blocks import by_block, closed_users, load_at, notes, say
 from heavyweight.stats import Estimate, NotEstimable, log_ratio_t
 from heavyweight.stats.scaling import usl
 
@@ -22,7 +22,7 @@ def _by_load(
     assessment: Assessment, arm: str
 ) -> tuple[list[int], dict[int, dict[int, float]], str]:
     """Loads, and load -> block -> throughput of VALID cells; and which blocks lack which load."""
-    users = sorted({int(n) for n in assessment.cells["users"].dropna()})
+    users = closed_users(assessment)
     found, lacking = {}, []
     for n in users:
         load = load_at(assessment, n)
@@ -44,7 +44,7 @@ def scaling_table(assessment: Assessment, confidence: float = 0.95) -> pd.DataFr
         confidence: of the intervals.
 
     Returns:
-        One row an arm and parameter (lambda: tok/s of one user; sigma: contention; kappa:
+        One row an arm and parameter (rate: tok/s of one user; sigma: contention; kappa:
         coherence; peak: users at the highest throughput): arm, label, blocks, loads, value, low,
         high, residual (largest relative one of the fit), note. An arm that cannot be fitted has
         NaN, and the note says what it needs.

@@ -75,7 +75,7 @@ def goodput(
         provenance: of the run.
     """
     rows = table[table["scope"] == "blocks"]
-    alt = f"Requests a second with {objective}: " + "; ".join(
+    alt = f"Requests a second with {objective or 'no objective'}: " + "; ".join(
         f"{label} "
         + ", ".join(f"{number(r.goodput_per_s)} at {r.users}" for r in mine.itertuples())
         for label, mine in rows.groupby("label", sort=False)

@@ -43,10 +43,11 @@ def scoreboard(verdicts: Sequence[Verdict], provenance: Provenance) -> StudyFigu
         "; ".join(f"{v.claim.id} {_told(p)}, {p.answer}" for v, p in rows) or NOTHING
     )
     notes = [
-        "Filled mark and bar: measured ratio with its interval (95%, Student's t over blocks; "
-        "E1: 90%, as its rule asks). Shaded: where the claim is reproduced, by a rule that is "
-        "older than the data. Open diamond: as published. An arrow: the interval goes on. "
-        "In brackets: what is left after Holm's correction over all tests of this run.",
+        "Filled mark and bar: measured ratio with its interval over blocks (95%, Student's t; N* "
+        "near the edge of the loads by inversion; E1: 90%, as its rule asks). Shaded: where the "
+        "claim is reproduced, by a rule that is older than the data. Open diamond: as published. "
+        "An arrow: the interval goes on. In brackets: what is left after Holm's correction over "
+        "all tests of this run.",
     ]
     with look():
         figure, (axes,) = make(
@@ -171,7 +172,8 @@ def tally(counts: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     note = (
         "Arithmetic and source need no machine; ratio and shape hold for the machine measured; "
         "mechanism is judged by a probe; absolute only in the article's own setting. "
-        "A claim of several kinds stands under its first."
+        "A claim of several kinds stands under the one that decided it, an open one under the "
+        "first."
     )
     with look():
         figure, (axes,) = make(

@@ -19,9 +19,7 @@ from heavyweight.stats.queueing import (
     closed_loop_bound,
     little_gap,
     saturation,
-    slots_of,
     utilisation,
-    waiting_share,
 )
 from heavyweight.stats.ratios import log_ratio_t, mean_log_t
 from heavyweight.stats.scaling import Scaling, usl
@@ -61,11 +59,9 @@ __all__ = [
     "rewiden",
     "saturation",
     "shift",
-    "slots_of",
     "tost",
     "trend",
     "usl",
     "utilisation",
     "variance_components",
-    "waiting_share",
 ]

@@ -1,4 +1,7 @@
-"""What must hold of any queue: Little's law, bounds of a closed loop, utilisation."""
+"""What must hold of any queue: Little's law, bounds of a closed loop, utilisation.
+
+What published numbers imply of slots and waits is in :mod:`heavyweight.physics`.
+"""
 
 from __future__ import annotations
 
@@ -72,40 +75,6 @@ def utilisation(throughput_per_s: float, service_s: float, slots: int = 1) -> fl
     if not throughput_per_s >= 0:
         raise ValueError("throughput_per_s must not be negative or NaN")
     return throughput_per_s * service_s / slots
-
-
-def waiting_share(users: float, slots: float) -> float:
-    """Share of the response that a user of a closed loop waits for a slot.
-
-    First come, first served, equal service and no think time: each response lasts N / slots
-    services, of which one is served, so (N - slots) / N; 0 where there is a slot for each user.
-    From Little's law: X = slots / S and R = N / X.
-
-    Args:
-        users: N.
-        slots: requests that are served at once.
-
-    Raises:
-        ValueError: a number that is not positive.
-    """
-    _positive(users=users, slots=slots)
-    return max(users - slots, 0) / users
-
-
-def slots_of(users: float, share: float) -> float:
-    """Slots that leave this share of the response for waiting: N (1 - share).
-
-    Args:
-        users: N.
-        share: of the response spent waiting, from 0 to below 1.
-
-    Raises:
-        ValueError: users that are not positive, or an impossible share.
-    """
-    _positive(users=users)
-    if not 0 <= share < 1:
-        raise ValueError(f"a waiting share lies from 0 to below 1, not at {share}")
-    return users * (1 - share)
 
 
 def _positive(**numbers: float) -> None:

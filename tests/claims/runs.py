@@ -14,6 +14,7 @@ OLLAMA = SyntheticArm("ollama-q4", "Ollama Q4, 1 slot", slots=1)
 PARALLEL = SyntheticArm("ollama-q4-parallel", "Ollama Q4, 8 slots", slots=8, crowding=0.3)
 F16 = SyntheticArm("ollama-f16-parallel", "Ollama F16, 8 slots", slots=8, crowding=0.2)
 VLLM = SyntheticArm("vllm-bf16", "vLLM BF16", slots=64, itl_ms=3.0, crowding=0.05)
+VERSIONS = {"ollama": "0.24.0", "vllm": "0.21.0"}
 TWO, FOUR = (OLLAMA, VLLM), (OLLAMA, PARALLEL, F16, VLLM)
 
 
@@ -48,7 +49,7 @@ def pretend(
             update={
                 "emulated": False, "model": model, "machine": machine, "server": kind,
                 "identity": session.identity and session.identity.model_copy(
-                    update={"server": kind}
+                    update={"server": kind, "version": VERSIONS[kind]}
                 ),
             }
         )  # fmt: skip

@@ -7,10 +7,14 @@ import math
 
 import pytest
 
-from heavyweight.claims import Evidence, counts, decisions, judge_run, verdict_table
+from heavyweight.article.rules import Contradiction
+from heavyweight.claims import Evidence, Part, counts, decisions, judge_run, verdict_table
+from heavyweight.claims.correcting import corrected
+from heavyweight.claims.told import contradiction
 from heavyweight.estimates import assess
 from heavyweight.paths import study_root
 from heavyweight.records import ServerStart
+from heavyweight.stats import Estimate
 from tests.claims.runs import FOUR, OLLAMA, PARALLEL, TWO, VLLM, pretend
 from tests.synthetic import START, write_run
 
@@ -103,6 +107,7 @@ def test_absolute_claims_are_inconclusive_elsewhere_with_what_was_measured_besid
     ("gpu", "model", "judges"),
     [
         ("NVIDIA A40", "llama-3.1-8b", True),
+        ("NVIDIA A40-8Q", "llama-3.1-8b", False),  # a slice of one
         ("NVIDIA A40", "smollm2-135m", False),
         ("NVIDIA RTX A4000", "llama-3.1-8b", False),
         ("NVIDIA A100-SXM4-40GB", "llama-3.1-8b", False),
@@ -115,6 +120,27 @@ def test_absolute_claims_are_judged_in_the_articles_setting_only(
     run = pretend(tmp_path / "run", arms, gpu=gpu, model=model, users=(50,), spread=0.01)
     found = {v.claim.id: v for v in judge_run(assess(run), evidence)}["B4b"]
     assert found.answer == ("refuted" if judges else "inconclusive")
+    if not judges:
+        assert found.judged_by == "heavyweight study run --profile article, on an A40"
+
+
+def test_a_bound_that_is_kept_does_not_keep_a_claim_open(evidence, tmp_path):
+    """920 tok/s at 50 users in the article's own setting: its band holds, its bound refutes not."""
+    fast = dataclasses.replace(VLLM, name="vllm-fp16", ttft_ms=10.0, itl_ms=52.0, crowding=0.0)
+    assert fast.tok_s(50, 16) == pytest.approx(920, rel=0.15)
+    run = pretend(tmp_path / "run", (OLLAMA, fast), gpu="NVIDIA A40", model="llama-3.1-8b",
+                  users=(50,), spread=0.001)  # fmt: skip
+    found = {v.claim.id: v for v in judge_run(assess(run), evidence)}["B4a"]
+    assert found.answer == "reproduced"
+    assert "possible, which is no proof" in " ".join(part.why for part in found.parts)
+
+
+def test_on_a_gpu_the_profile_that_has_its_arms_is_named(evidence, tmp_path):
+    bf16 = dataclasses.replace(VLLM)  # contrast A wants vllm-fp16 where there is a GPU
+    run = pretend(tmp_path / "run", (OLLAMA, bf16), gpu="NVIDIA H100", users=(1, 50))
+    found = {v.claim.id: v for v in judge_run(assess(run), evidence)}
+    assert found["B4c"].judged_by == "heavyweight study run --profile article, on a GPU"
+    assert found["D1"].judged_by.startswith("a profile with the arms ollama-f16-parallel")
 
 
 def test_arithmetic_and_documents_need_no_run(evidence):
@@ -171,11 +197,13 @@ def test_cold_starts_are_judged_only_where_both_definitions_agree(evidence, tmp_
 
         return edit
 
-    answers = {}
+    answers, told = {}, {}
     for name, ratios in {"both": (2.7, 2.7), "one": (2.7, 9.0), "none": (40.0, 0.2)}.items():
         run = pretend(tmp_path / name, edit_session=started(*ratios), users=(1,))
-        answers[name] = {v.claim.id: v for v in judge_run(assess(run), evidence)}["Sr"].answer
+        found = {v.claim.id: v for v in judge_run(assess(run), evidence)}["Sr"]
+        answers[name], told[name] = found.answer, found.judged_by
     assert answers == {"both": "reproduced", "one": "inconclusive", "none": "refuted"}
+    assert "by one reading" in told["one"]
 
 
 def test_holm_takes_verdicts_and_never_gives_them(judged):
@@ -186,6 +214,27 @@ def test_holm_takes_verdicts_and_never_gives_them(judged):
                 assert part.p_adjusted >= part.p
                 if part.widened is not None and part.answer != "inconclusive":
                     assert part.widened.low <= part.estimate.low
+
+
+def test_a_contradiction_follows_the_other_claim(evidence):
+    """D4 is refuted only as far as U1 is reproduced."""
+    rule = next(r for r in evidence.ledger.by_id["D4"].rules if isinstance(r, Contradiction))
+    holds, open_ = {"U1": "reproduced"}, {"U1": "inconclusive"}
+    found = contradiction(rule, holds, open_)
+    assert (found.answer, found.adjusted, found.counts) == ("refuted", "inconclusive", True)
+    found = contradiction(rule, open_, open_)
+    assert (found.answer, found.counts) == ("inconclusive", False)
+
+
+def test_a_number_that_decides_without_a_test_decides_nothing_after_holm():
+    estimate = Estimate(2.0, 1.5, math.inf, 4, 0.95, "another method")
+    part = Part("shape", "threshold", "x", "refuted", "why.", estimate=estimate, adjusted="refuted")
+    assert corrected([part], 0.05)[0].adjusted == "inconclusive"
+
+
+def test_a_read_document_is_not_touched_by_holm():
+    part = Part("source", "source", "x", "refuted", "why.", adjusted="refuted")
+    assert corrected([part], 0.05)[0].adjusted == "refuted"
 
 
 def test_more_tests_make_the_correction_stricter(evidence, tmp_path):
@@ -204,6 +253,8 @@ def test_a_rule_says_whether_it_is_older_than_the_data(evidence, judged):
     assert found.rule_date == date
     assert found.older_than_data is (date < "2026-05-19")  # the synthetic run's own date
     assert judged["B3a"].older_than_data is None  # no data decided it
+    assert judged["B1a"].older_than_data is None  # arithmetic did, though it was measured too
+    assert judged["B1a"].kind == "arithmetic"
 
 
 def test_the_tables_have_every_claim_once(evidence, judged):
