@@ -11,7 +11,7 @@ from markupsafe import Markup
 from heavyweight.claims import ANSWERS, Verdict, verdict_table
 from heavyweight.errors import BadInput
 
-SHOWN = ("id", "claim", "published", "measured", "verdict", "after_holm", "why", "judged_by")
+SHOWN = ("id", "claim", "published", "verdict", "after_holm", "why", "judged_by")
 HEADS = {"after_holm": "after Holm", "judged_by": "what would judge it"}
 STYLE = """
 .board fieldset{border:0;padding:0;margin:0 0 .5rem}
@@ -87,7 +87,8 @@ def _row(verdict: Verdict, row: dict[str, Any]) -> Markup:
         elif name == "after_holm" and not tested:
             cells.append(Markup("<td></td>"))  # nothing was tested against a limit
         elif name == "after_holm":
-            cells.append(Markup("<td>{} {}</td>").format(text, row["widened"]))
+            wide = f": {row['widened']}" if row["widened"] else ""
+            cells.append(Markup("<td>{}{}</td>").format(text, wide))
         else:
             cells.append(Markup("<td>{}</td>").format(text))
     return Markup('<tr class="{}">{}</tr>').format(classes, Markup("").join(cells))

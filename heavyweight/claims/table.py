@@ -101,7 +101,8 @@ def decisions(article: Article, verdicts: Sequence[Verdict]) -> pd.DataFrame:
         verdicts: of ``judge``.
 
     Returns:
-        A row a decision: when, article (what it chooses), claims, verdict (of each), why.
+        A row a decision: when, article (what it chooses), claims, verdict (of each), measured (of
+        each that a run has numbers for), why.
     """
     by_id = {v.claim.id: v for v in verdicts}
     rows = []
@@ -113,6 +114,7 @@ def decisions(article: Article, verdicts: Sequence[Verdict]) -> pd.DataFrame:
                 "article": row.choose,
                 "claims": ", ".join(v.claim.id for v in found) or NOTHING,
                 "verdict": ", ".join(dict.fromkeys(v.answer for v in found)) or NOTHING,
+                "measured": "; ".join(measured(v) for v in found if v.measured) or NOTHING,
                 "why": " ".join(v.why for v in found),
             }
         )

@@ -18,13 +18,14 @@ def tally(counts: pd.DataFrame) -> pd.DataFrame:
 
 
 def decisions(table: pd.DataFrame) -> pd.DataFrame:
-    """The article's decision table, beside what its claims came to.
+    """The article's decision table, beside what its claims came to; why is told with each claim.
 
     Args:
         table: of ``claims.decisions``.
     """
-    names = {"article": "the article chooses", "why": "because"}
-    return one_header(table.rename(columns=names).set_index("when"), "when")
+    names = {"article": "the article chooses", "measured": "measured here"}
+    shown = table.drop(columns="why").rename(columns=names)
+    return one_header(shown.set_index("when"), "when")
 
 
 def verdicts(counts: pd.DataFrame) -> str:

@@ -8,6 +8,9 @@ import pandas as pd
 
 from heavyweight.estimates import Assessment
 
+# A table for a reader is never cut: what it notes is the reason why a number is missing.
+pd.set_option("display.max_colwidth", None)
+
 NOTHING = "-"
 LENGTHS = ["prompt_tokens", "output_tokens"]
 
