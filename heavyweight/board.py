@@ -11,14 +11,19 @@ from markupsafe import Markup
 from heavyweight.claims import ANSWERS, Verdict, verdict_table
 from heavyweight.errors import BadInput
 
-SHOWN = ("id", "claim", "published", "verdict", "after_holm", "why", "judged_by")
+SHOWN = ("id", "verdict", "claim", "published", "why", "after_holm", "judged_by")
 HEADS = {"after_holm": "after Holm", "judged_by": "what would judge it"}
 STYLE = """
 .board fieldset{border:0;padding:0;margin:0 0 .5rem}
 .board legend{float:left;padding:0 .75rem 0 0;font-weight:600}
 .board label{display:inline-block;padding:.15rem .75rem .15rem 0;white-space:nowrap}
-.board td,.board th{white-space:normal;vertical-align:top;text-align:left}
-.board td:nth-child(2){min-width:14rem}.board td.words{min-width:18rem}
+.board table{width:100%}
+.board td,.board th{white-space:normal;vertical-align:top;text-align:left;min-width:0}
+.board td.words{min-width:0}.board td:nth-child(5){min-width:15rem}
+.board td:nth-child(6){min-width:8rem}.board td:nth-child(3){min-width:9rem}
+@media (max-width:60rem){.board thead{display:none}.board tr,.board td{display:block;border:0}
+.board tr{border-bottom:1px solid #8888;padding:.5rem 0}.board td{padding:.1rem 0;min-width:0}
+.board td:empty{display:none}}
 .board .refuted b{color:#b34700}.board .reproduced b{color:#01659e}
 @media (prefers-color-scheme:dark){
 .board .refuted b{color:#ffa05c}.board .reproduced b{color:#6cb8ea}}

@@ -42,6 +42,8 @@ def heavyweight(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProces
         (("claims", "none", "--verdict", "maybe"), "one of reproduced, refuted, inconclusive"),
         (("claims", "none", "--kind", "gossip"), "one of arithmetic"),
         (("claims", "none", "--id", "Z9"), "no claim 'Z9'"),
+        (("claims", "none", "--id", "B3a", "--verdict", "reproduced"), "claim B3a is refuted"),
+        (("study", "plan", "--pilot", "reference"), "--width"),
         (("study", "plan", "--width", "much"), "width 'much'"),
         (("study", "plan", "--width", "0%"), "width '0%'"),
         (("study", "plan", "--width", "120%"), "above 0 and below 100%"),

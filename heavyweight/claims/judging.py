@@ -165,7 +165,7 @@ def _parts(claim: Claim, rules: Sequence[Rule], evidence: Evidence) -> list[Part
             case Agreement():
                 parts.append(told.agreement(rule))
             case Bound():
-                parts.append(told.bound(rule, claim))
+                parts.append(told.bound(rule, claim, evidence.ledger.setting))
             case Contradiction():
                 continue
             case Source() if rule.kind == "arithmetic":

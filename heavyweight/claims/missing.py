@@ -72,7 +72,7 @@ class Known:
 def advice(
     claim: Claim, parts: Sequence[Part], answer: Answer, known: Known, measured: Measured | None
 ) -> str:
-    """What would judge an open claim; empty where it is judged.
+    """What would judge an open claim, or one that Holm's correction opens again; else empty.
 
     Args:
         claim: of the ledger.
@@ -82,7 +82,8 @@ def advice(
         measured: the run; None: there is none.
     """
     if answer != "inconclusive":
-        return ""
+        undone = (stands_with(part) for part in parts if part.counts)
+        return "; ".join(dict.fromkeys(text for text in undone if text))
     mine = [part for part in parts if part.counts and part.answer == "inconclusive"]
     blocks = dict.fromkeys(more for part in mine if (more := more_blocks(part)))
     if any(math.isnan(part.p) for part in mine):
@@ -161,4 +162,22 @@ def more_blocks(part: Part) -> str:
     needed = blocks_needed(spread, math.expm1(distance), estimate.confidence)
     if needed >= MANY_BLOCKS:
         return f"it lies so near to a limit that {MANY_BLOCKS} blocks would not tell"
-    return f"about {max(needed, estimate.n + 1)} blocks, if value and spread stay"
+    return f"about {max(needed, estimate.n + 1)} blocks in all, if value and spread stay"
+
+
+def stands_with(part: Part) -> str:
+    """How many blocks would let a part stand that Holm's correction opened, if all else stays."""
+    wide, estimate = part.widened, part.estimate
+    if wide is None or estimate is None or part.answer in ("inconclusive", part.adjusted):
+        return ""
+    try:
+        spread = log_standard_error(estimate) * math.sqrt(estimate.n)
+    except ValueError:
+        return ""
+    distance = min(abs(math.log(estimate.value / limit)) for limit in part.limits)
+    needed = (
+        blocks_needed(spread, math.expm1(distance), wide.confidence) if distance else MANY_BLOCKS
+    )
+    if needed >= MANY_BLOCKS:
+        return f"{MANY_BLOCKS} blocks would not let it stand after Holm"
+    return f"about {max(needed, estimate.n + 1)} blocks in all, to stand after Holm"

@@ -78,8 +78,8 @@ def counts(verdicts: Sequence[Verdict]) -> pd.DataFrame:
         verdicts: of ``judge``.
 
     Returns:
-        A row a kind and one of all; columns reproduced, refuted, inconclusive, claims, and
-        undone_by_holm: decided, but not after the correction.
+        A row a kind and one of all; columns reproduced, refuted, inconclusive, claims, by_run
+        (decided by numbers of the run), and undone_by_holm (decided, but not after the correction).
     """
     kinds = list(dict.fromkeys(v.kind for v in verdicts))
     rows: dict[str, dict[str, int]] = {}
@@ -88,6 +88,9 @@ def counts(verdicts: Sequence[Verdict]) -> pd.DataFrame:
         rows[kind] = {
             **{answer: sum(v.answer == answer for v in mine) for answer in ANSWERS},
             "claims": len(mine),
+            "by_run": sum(
+                v.answer != "inconclusive" and v.older_than_data is not None for v in mine
+            ),
             "undone_by_holm": sum(v.answer != v.adjusted for v in mine),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
@@ -101,7 +104,8 @@ def decisions(article: Article, verdicts: Sequence[Verdict]) -> pd.DataFrame:
         verdicts: of ``judge``.
 
     Returns:
-        A row a decision: when, article (what it chooses), claims, verdict (of each), measured (of
+        A row a decision: when, article (what it chooses), claims (that it rests on, in words),
+        verdict (of each), measured (of
         each that a run has numbers for), why.
     """
     by_id = {v.claim.id: v for v in verdicts}
@@ -112,13 +116,19 @@ def decisions(article: Article, verdicts: Sequence[Verdict]) -> pd.DataFrame:
             {
                 "when": row.when,
                 "article": row.choose,
-                "claims": ", ".join(v.claim.id for v in found) or NOTHING,
-                "verdict": ", ".join(dict.fromkeys(v.answer for v in found)) or NOTHING,
+                "claims": "; ".join(v.claim.claim for v in found) or NOTHING,
+                "verdict": ", ".join(f"{v.claim.id} {_standing(v)}" for v in found) or NOTHING,
                 "measured": "; ".join(measured(v) for v in found if v.measured) or NOTHING,
                 "why": " ".join(v.why for v in found),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _standing(verdict: Verdict) -> str:
+    """A verdict, and whether it stands after Holm's correction."""
+    undone = verdict.adjusted != verdict.answer
+    return verdict.answer + " (open after Holm)" * undone
 
 
 def published(claim: Claim) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from heavyweight.article.claim import Claim
 from heavyweight.article.documents import Reading
+from heavyweight.article.ledger import Setting
 from heavyweight.article.rules import Agreement, Bound, Contradiction, Source
 from heavyweight.article.tables import Article
 from heavyweight.claims.verdict import Answer, Part
@@ -24,8 +25,14 @@ def agreement(rule: Agreement) -> Part:
     return Part(rule.kind, rule.by, "the article's own numbers", answer, why, adjusted=answer)
 
 
-def bound(rule: Bound, claim: Claim) -> Part:
-    """A published number against a limit from physics, which can refute and never reproduce."""
+def bound(rule: Bound, claim: Claim, setting: Setting) -> Part:
+    """A published number against a limit from physics, which can refute and never reproduce.
+
+    Args:
+        rule: of the claim.
+        claim: has the published number.
+        setting: of the article, for which an upper limit holds.
+    """
     published = next(p for p in claim.published if rule.of in (None, p.name))
     value = published.value if published.value is not None else published.low
     assert value is not None  # the ledger has one of them
@@ -34,8 +41,13 @@ def bound(rule: Bound, claim: Claim) -> Part:
     printed = f"{value:,g} {published.unit}"
     side = {"upper": "above", "lower": "below"}[rule.side]
     answer: Answer = "refuted" if beyond else "inconclusive"
+    there = ""
+    if rule.side == "upper":
+        there = (
+            f" of an {setting.gpu} with {setting.model} at 16 bits, without speculative decoding"
+        )
     why = (
-        f"The published {printed} {'lies' if beyond else 'does not lie'} {side} {limit} "
+        f"The published {printed} {'lies' if beyond else 'does not lie'} {side} {limit}{there} "
         f"({rule.what}): {'impossible' if beyond else 'possible, which is no proof'}."
     )
     return Part(rule.kind, rule.by, "physics", answer, why, limits=(rule.value,), adjusted=answer,

@@ -40,6 +40,13 @@ def claims(
         for v in verdicts
         if verdict in ("", v.answer) and kind in ("", *v.claim.kinds) and claim in ("", v.claim.id)
     ]
+    if not chosen and claim:
+        is_now = next(v for v in verdicts if v.claim.id == claim)
+        raise BadInput(
+            f"claim {claim} is {is_now.answer}, of kind {', '.join(is_now.claim.kinds)}",
+            "--verdict and --kind that fit it",
+            "leave them out with --id",
+        )
     rows = verdict_table(chosen)
     if as_json:
         emit(
@@ -66,8 +73,8 @@ def claims(
     total = tally.loc["all"]
     console.print(
         f"{total['claims']} claims: {total['reproduced']} reproduced, {total['refuted']} refuted, "
-        f"{total['inconclusive']} inconclusive; {total['undone_by_holm']} of the decided ones are "
-        "inconclusive after Holm's correction."
+        f"{total['inconclusive']} inconclusive; {total['by_run']} are decided by this run, "
+        f"of which {total['undone_by_holm']} are open after Holm's correction."
     )
     for line in setting or ["No run: only arithmetic and documents were judged."]:
         console.print(line, markup=False)

@@ -34,7 +34,9 @@ def emit(result: Any) -> None:
 
 def table(head: list[str], rows: Iterable[Iterable[Any]], title: str | None = None) -> None:
     """A result as a table; missing values are blank."""
-    grid = Table(*head, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in head:
+        grid.add_column(name, overflow="fold")  # a narrow terminal cuts no number
     for row in rows:
         grid.add_row(*("" if cell is None else str(cell) for cell in row))
     console.print(grid, markup=False)

@@ -11,9 +11,10 @@ from heavyweight.store import RUN_FILE, RunFolder
 
 
 def all_runs() -> list[RunFolder]:
-    """The reference run and all runs below data/runs, oldest first."""
+    """The committed runs and all runs below data/runs, oldest first."""
     root = study_root()
-    paths = [root / "data" / "reference", *(root / "data" / "runs").glob("*")]
+    committed = (root / "data" / name for name in ("reference", "reference-aa"))
+    paths = [*committed, *(root / "data" / "runs").glob("*")]
     folders = []
     for path in paths:
         if (path / RUN_FILE).exists():

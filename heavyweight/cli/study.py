@@ -14,7 +14,7 @@ from heavyweight.cli.output import AsJson, console, emit, errors, progress, say,
 from heavyweight.cli.runs import all_runs, find_run
 from heavyweight.cli.setup import set_up
 from heavyweight.cli.width import blocks_for, print_blocks, relative
-from heavyweight.errors import BadInput
+from heavyweight.errors import BadInput, StoreError
 from heavyweight.job import Job, expected_minutes, planned_calibration, prepare_job
 from heavyweight.machine import gpus
 from heavyweight.parameters import Parameters
@@ -78,6 +78,8 @@ def plan(
 ) -> None:
     """Print what would run, in its order, and how long it should take. Nothing is written."""
     half_width = relative(width) if width else None
+    if pilot and half_width is None:
+        raise BadInput("--pilot without --width", "both", "say how wide the interval may be")
     study = design.load_study(study_root() / "study.toml")
     chosen = study.profile(profile)
     sessions = design.plan(chosen, study.seed)
@@ -189,7 +191,11 @@ def list_runs(as_json: AsJson = False) -> None:
     for folder in all_runs():
         record = folder.run
         sessions = folder.sessions()
-        done = sum(session.record.complete for session in sessions)
+        try:
+            done = sum(session.record.complete for session in sessions)
+        except StoreError as damaged:
+            progress(f"left out: {say(folder.path)}: {damaged}")
+            continue
         planned = record.blocks * len(record.arms)
         instrument = InstrumentFolder.of(folder.path)
         rows.append(

@@ -12,6 +12,7 @@ from heavyweight.errors import BadInput
 from heavyweight.store import RunFolder
 
 PILOT_BLOCKS = 2
+MOST_BLOCKS = 100  # from here on nobody measures
 
 
 def relative(text: str) -> float:
@@ -58,7 +59,8 @@ def pilot(profile: Profile, name: str) -> RunFolder:
         f"no run here has both arms of a contrast of profile {profile.name}, two blocks, its model "
         "and its length of answers",
         "a pilot, from whose spread the number of blocks follows",
-        f"`heavyweight study run --profile {profile.name} --blocks 2`, then plan again",
+        f"name another run with --pilot, or `heavyweight study run --profile {profile.name} "
+        "--blocks 2` and plan again",
     )
 
 
@@ -132,7 +134,8 @@ def print_blocks(found: dict[str, Any], profile: Profile, minutes_a_block: float
              r["blocks_needed"], r["blocks_cautious"], r["note"]]
             for r in found["ratios"]
         ],
-        f"Blocks for an interval of +-{width:.1%} of the ratio (pilot: {found['pilot']})",
+        f"Blocks for an interval of +-{100 * width:.3g}% of the ratio of tok/s "
+        f"(pilot: {found['pilot']})",
     )  # fmt: skip
     if found["blocks"] is None:
         console.print("The pilot does not tell: no load has two blocks with both servers.")
@@ -143,7 +146,11 @@ def print_blocks(found: dict[str, Any], profile: Profile, minutes_a_block: float
     console.print(
         f"{found['blocks']} blocks for the loads above, about {hours:.1f} hours; "
         f"{found['blocks_cautious']} if the spread is as large as so small a pilot allows (80%). "
-        f"heavyweight study run --profile {profile.name} --blocks {found['blocks']}",
+        + (
+            f"heavyweight study run --profile {profile.name} --blocks {found['blocks']}"
+            if found["blocks"] < MOST_BLOCKS
+            else "So many are no study: wish for a wider interval."
+        ),
         markup=False,
     )
 

@@ -66,7 +66,7 @@ class Provenance:
             blocks=f"{len(done)} of {run.blocks} blocks" if len(done) < run.blocks else
             f"{run.blocks} block{'s' if run.blocks > 1 else ''}",
             commit=_commit(run.commit, run.clean),
-            emulated=run.emulated,
+            emulated=run.emulated or any(session.emulated for session in sessions),
             labels={arm: run.labels.get(arm, arm) for arm in arms},
         )  # fmt: skip
 

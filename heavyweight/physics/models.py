@@ -128,6 +128,12 @@ def read_config(path: Path) -> Architecture:
             expected,
             "describe it in data/models.toml, if its layers are the same",
         )
+    if "quantization_config" in raw:
+        raise BadInput(
+            f"{path.name} describes quantised weights",
+            "the config.json of the unquantised model",
+            "take that one, and say what the weights are with --weights q4, q8 or fp8",
+        )
     try:
         fields = {
             "name": str(raw.get("_name_or_path") or path.absolute().parent.name),
@@ -148,5 +154,11 @@ def read_config(path: Path) -> Architecture:
         return Architecture(parameters=counted, **fields)
     except KeyError as error:
         raise BadInput(f"{path.name} has no {error.args[0]}", expected, remedy) from error
-    except (TypeError, ZeroDivisionError, ValidationError) as error:
-        raise BadInput(f"{path.name} does not fit: {error}", expected, remedy) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BadInput(f"{path.name}: {where}: {first['msg']}", expected, remedy) from error
+    except (TypeError, ZeroDivisionError) as error:
+        raise BadInput(
+            f"{path.name} has sizes that are no whole numbers above 0", expected, remedy
+        ) from error

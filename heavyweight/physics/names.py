@@ -27,11 +27,12 @@ def pick(kind: str, name: str, table: Mapping[str, T], file: str) -> T:
     known = {_plain(one): one for one in table}
     if _plain(name) in known:
         return table[known[_plain(name)]]
-    near = difflib.get_close_matches(_plain(name), list(known), n=1)
+    near = [one for one in known if one.startswith(_plain(name))]
+    near = near or difflib.get_close_matches(_plain(name), list(known), n=1)
     raise BadInput(
         f"unknown {kind} {name!r}",
         f"one of {', '.join(table)}",
-        (f"did you mean {known[near[0]]!r}?" if near else "choose one")
+        (f"did you mean {' or '.join(repr(known[one]) for one in near)}?" if near else "choose one")
         + f" ({kind}s are described in {file})",
     )
 

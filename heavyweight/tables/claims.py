@@ -13,7 +13,8 @@ def tally(counts: pd.DataFrame) -> pd.DataFrame:
     Args:
         counts: of ``claims.counts``.
     """
-    shown = counts.rename(columns={"undone_by_holm": "of the decided, open after Holm"})
+    names = {"by_run": "decided by this run", "undone_by_holm": "of these, open after Holm"}
+    shown = counts.rename(columns=names)
     return one_header(shown.rename_axis("kind"), "kind")
 
 
@@ -23,7 +24,12 @@ def decisions(table: pd.DataFrame) -> pd.DataFrame:
     Args:
         table: of ``claims.decisions``.
     """
-    names = {"article": "the article chooses", "measured": "measured here"}
+    names = {
+        "article": "the article chooses",
+        "claims": "since",
+        "verdict": "which is",
+        "measured": "measured here",
+    }
     shown = table.drop(columns="why").rename(columns=names)
     return one_header(shown.set_index("when"), "when")
 
@@ -38,6 +44,11 @@ def verdicts(counts: pd.DataFrame) -> str:
     undone = total["undone_by_holm"]
     return (
         f"Of the article's {total['claims']} claims {total['reproduced']} are reproduced, "
-        f"{total['refuted']} refuted and {total['inconclusive']} inconclusive here"
-        + (f"; {undone} of the decided ones are open after Holm's correction." if undone else ".")
+        f"{total['refuted']} refuted and {total['inconclusive']} inconclusive; "
+        + (
+            f"{total['by_run']} are decided by this run"
+            if total["by_run"]
+            else "none is by this run"
+        )
+        + (f", of which {undone} are open after Holm's correction." if undone else ".")
     )

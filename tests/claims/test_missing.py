@@ -28,7 +28,7 @@ def test_the_blocks_are_those_whose_interval_would_leave_out_the_limit():
     text = more_blocks(found)
     spread = log_standard_error(found.estimate) * 2
     needed = blocks_needed(spread, found.estimate.value / 5.0 - 1)
-    assert text == f"about {max(needed, 5)} blocks, if value and spread stay"
+    assert text == f"about {max(needed, 5)} blocks in all, if value and spread stay"
 
 
 @pytest.mark.parametrize(
