@@ -21,8 +21,10 @@ STYLE = """
 .board td,.board th{white-space:normal;vertical-align:top;text-align:left;min-width:0}
 .board td.words{min-width:0}.board td:nth-child(5){min-width:15rem}
 .board td:nth-child(6){min-width:8rem}.board td:nth-child(3){min-width:9rem}
-@media (max-width:60rem){.board thead{display:none}.board tr,.board td{display:block;border:0}
-.board tr{border-bottom:1px solid #8888;padding:.5rem 0}.board td{padding:.1rem 0;min-width:0}
+@media (max-width:60rem){.board thead{display:none}
+.board table,.board tbody,.board tr,.board td{display:block;border:0}
+.board tr{border-bottom:1px solid #8888;padding:.5rem 0}
+.board tr td:nth-child(n){padding:.1rem 0;min-width:0}
 .board td:empty{display:none}}
 .board .refuted b{color:#b34700}.board .reproduced b{color:#01659e}
 @media (prefers-color-scheme:dark){
