@@ -13,13 +13,14 @@ from heavyweight.estimates import Assessment
 from heavyweight.estimates.blocks import (
     Load,
     by_block,
-    closed_users,
+    closed_loads,
     load_at,
     notes,
     over_sessions,
 )
-from heavyweight.estimates.crossings import crossover_of, ratios_by_block
+from heavyweight.estimates.crossings import ratios_by_block
 from heavyweight.estimates.pairing import pair, paired
+from heavyweight.stats import crossover
 
 COLUMNS = {
     "throughput": ("throughput_tok_s", "tok/s", 1.0),
@@ -148,7 +149,7 @@ class Measured:
 
     def _load(self, users: int | None) -> tuple[Load | None, str]:
         """The load of a claim; where it names none, the largest."""
-        wanted = users or max(closed_users(self.assessment), default=0)
+        wanted = users or max(closed_loads(self.assessment), default=0)
         load = load_at(self.assessment, wanted)
         return load, "" if load else f"{wanted} users were not measured with its length of text"
 
@@ -235,21 +236,16 @@ class Measured:
         """The load from which a contrast's ratio of throughputs stays above 1."""
         arms, column = self.arms(contrast), "throughput_tok_s"
         of = f"{self._named(arms, None)}, N*"
-        missing = self._missing(arms)
-        found = None if missing else crossover_of(self.assessment, arms, column)
-        if found is None:
-            few = "fewer than two loads have both servers in one block"
-            return Item(of, missing=missing or few)
-        one, lacking = found
-        for users in closed_users(self.assessment):
-            load = load_at(self.assessment, users)
-            pairing = pair(self.assessment, arms, load, column) if load else None
-            if pairing is None:
-                continue
-            there, planned = len(one.crossings), self.assessment.run.blocks
-            missing = unfair(pairing.left_out, pairing.spoiled, there, planned)
-            if missing:
+        if missing := self._missing(arms):
+            return Item(of, missing=missing)
+        loads, curves, lacking = ratios_by_block(self.assessment, arms, column)
+        if len(loads) < 2 or not curves:
+            return Item(of, missing="fewer than two loads have both servers in one block")
+        for users, load in closed_loads(self.assessment).items():
+            pairing = pair(self.assessment, arms, load, column)
+            planned = self.assessment.run.blocks
+            if missing := unfair(pairing.left_out, pairing.spoiled, len(curves), planned):
                 return Item(of, missing=f"at {users} users {missing}")
-        loads, curves, _ = ratios_by_block(self.assessment, arms, column)
+        one = crossover(loads, curves)
         note = notes(one.note, lacking)
         return Item(of, one.estimate, "users", note=note, curves=(loads, curves))

@@ -93,9 +93,14 @@ def load_at(assessment: Assessment, users: int) -> Load | None:
     return load if (cells == list(load)).all(axis=1).any() else None
 
 
-def closed_users(assessment: Assessment) -> list[int]:
-    """The loads of closed loops that were measured, ascending; an open loop has no users."""
-    return sorted({int(n) for n in assessment.cells["users"].dropna() if n > 0})
+def closed_loads(assessment: Assessment) -> dict[int, Load]:
+    """Users -> load of each closed loop with the run's main length, ascending.
+
+    An open loop has no users, and is none of them.
+    """
+    users = sorted({int(n) for n in assessment.cells["users"].dropna() if n > 0})
+    found = {n: load_at(assessment, n) for n in users}
+    return {n: load for n, load in found.items() if load is not None}
 
 
 def cells_by_block(assessment: Assessment, arm: str, load: Load) -> dict[int, list[str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.estimates.assessment import Assessment
-from heavyweight.estimates.blocks import closed_users, load_at, notes
+from heavyweight.estimates.blocks import closed_loads, notes
 from heavyweight.estimates.pairing import pair
 from heavyweight.stats import Crossover, crossover
 
@@ -35,19 +35,15 @@ def ratios_by_block(
     Returns:
         The loads in ascending order, block -> ratio at each of them, and a note on what lacks.
     """
-    users = closed_users(assessment)
     found: dict[int, dict[int, float]] = {}
-    for n in users:
-        load = load_at(assessment, n)
-        if load is None:
-            continue
+    for n, load in closed_loads(assessment).items():
         pairing = pair(assessment, arms, load, quantity)
         found[n] = {
             block: above / pairing.denominator[block] for block, above in pairing.numerator.items()
         }
     blocks = sorted({block for ratios in found.values() for block in ratios})
     # A load that only a few blocks have, as one that was added by hand, is no end of the others.
-    loads = [n for n in users if 2 * len(found.get(n, ())) > len(blocks)]
+    loads = [n for n in found if 2 * len(found[n]) > len(blocks)]
     curves, remarks = {}, []
     for block in blocks:
         there = [n for n in loads if block in found[n]]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.estimates.assessment import Assessment
-from heavyweight.estimates.blocks import by_block, cells_by_block, closed_users, load_at, notes
+from heavyweight.estimates.blocks import by_block, cells_by_block, closed_loads, load_at
 from heavyweight.stats import effective_sample_size
 from heavyweight.stats.goodput import goodput, mean_t
 from heavyweight.stats.ratios import mean_log_t
@@ -94,10 +94,7 @@ def goodput_table(
     if objective is None:
         return _typed(rows)
     for arm in assessment.arms:
-        for users in closed_users(assessment):
-            load = load_at(assessment, users)
-            if load is None:
-                continue
+        for users, load in closed_loads(assessment).items():
             shared: dict[str, Any] = {
                 "arm": arm,
                 "label": assessment.label(arm),
@@ -117,7 +114,7 @@ def goodput_table(
             rows.append(
                 {**shared, "scope": "blocks", "blocks": found.n, "goodput_per_s": found.value,
                  "low": found.low, "high": found.high, "met_fraction": float(np.mean(shares)),
-                 "requests_per_s": float(np.mean(rates)), "note": notes(found.note)},
+                 "requests_per_s": float(np.mean(rates)), "note": found.note},
             )  # fmt: skip
             rows += sessions
     return _typed(rows)

@@ -14,7 +14,7 @@ from heavyweight.estimates.blocks import (
     by_block,
     cells_by_block,
     cells_of,
-    closed_users,
+    closed_loads,
     load_at,
     notes,
 )
@@ -65,10 +65,7 @@ def precision_table(
         return pd.DataFrame(columns=list(PLAN_COLUMNS))
     arms = assessment.run.contrasts[contrast]
     rows = []
-    for users in closed_users(assessment):
-        load = load_at(assessment, users)
-        if load is None:
-            continue
+    for users, load in closed_loads(assessment).items():
         pairing = pair(assessment, arms, load, quantity)
         ratio = pairing.ratio(confidence)
         row: dict[str, Any] = dict.fromkeys(PLAN_COLUMNS, np.nan) | {
@@ -119,10 +116,7 @@ def inside_table(assessment: Assessment) -> pd.DataFrame:
     rows = []
     for arm in assessment.arms:
         starts = assessment.sessions.loc[assessment.sessions["arm"] == arm, "first_token_ms"]
-        for users in closed_users(assessment):
-            load = load_at(assessment, users)
-            if load is None:
-                continue
+        for users, load in closed_loads(assessment).items():
             cells = cells_of(assessment, arm, load)
             cells = cells[cells["valid"]]
             if cells.empty:
@@ -167,15 +161,14 @@ def methods_table(
     if contrast is None:
         return pd.DataFrame(columns=list(BESIDE_COLUMNS))
     arms = assessment.run.contrasts[contrast]
-    loads = {n: load_at(assessment, n) for n in closed_users(assessment)}
+    loads = closed_loads(assessment)
     samples = {
         arm: {
             float(users): {
                 block: _latencies(assessment, ids)
                 for block, ids in cells_by_block(assessment, arm, load).items()
             }
-            for users, load in sorted(loads.items())
-            if load is not None
+            for users, load in loads.items()
         }
         for arm in arms
     }
@@ -183,7 +176,7 @@ def methods_table(
     rows: list[dict[str, Any]] = []
     for percent in percents if all(samples.values()) else ():
         drawn = hierarchical(samples, "quantile", percent / 100, seed=SEED)
-        for users in sorted(n for n in loads if all(float(n) in samples[arm] for arm in arms)):
+        for users in (n for n in loads if all(float(n) in samples[arm] for arm in arms)):
             rows.append(_by_methods(assessment, arms, users, percent, drawn))
     return pd.DataFrame(rows, columns=list(BESIDE_COLUMNS))
 

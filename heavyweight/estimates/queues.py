@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.estimates.assessment import Assessment
-from heavyweight.estimates.blocks import cells_of, closed_users, load_at
+from heavyweight.estimates.blocks import cells_of, closed_loads, load_at
 from heavyweight.stats.queueing import closed_loop_bound, little_gap, utilisation
 from heavyweight.stats.requests import Requests
 
@@ -37,7 +37,7 @@ def queue_table(assessment: Assessment) -> pd.DataFrame:
     for arm in assessment.arms:
         alone_s = _response_s(assessment, arm, 1)
         slots = assessment.sessions.loc[assessment.sessions["arm"] == arm, "slots"].dropna()
-        for users in closed_users(assessment):
+        for users in closed_loads(assessment):
             cells = _valid(assessment, arm, users)
             if not cells:
                 continue

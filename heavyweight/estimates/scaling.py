@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.estimates.assessment import Assessment
-from heavyweight.estimates.blocks import by_block, closed_users, load_at, notes, say
+from heavyweight.estimates.blocks import by_block, closed_loads, notes, say
 from heavyweight.stats import Estimate, NotEstimable, log_ratio_t
 from heavyweight.stats.scaling import usl
 
@@ -22,12 +22,8 @@ def _by_load(
     assessment: Assessment, arm: str
 ) -> tuple[list[int], dict[int, dict[int, float]], str]:
     """Loads, and load -> block -> throughput of VALID cells; and which blocks lack which load."""
-    users = closed_users(assessment)
     found, lacking = {}, []
-    for n in users:
-        load = load_at(assessment, n)
-        if load is None:
-            continue
+    for n, load in closed_loads(assessment).items():
         blocks = by_block(assessment, arm, load, "throughput_tok_s")
         if blocks.left_out:
             lacking.append(f"at {n} users {say(blocks.left_out)}")

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from heavyweight.estimates.assessment import Assessment
-from heavyweight.estimates.blocks import closed_users, load_at
+from heavyweight.estimates.blocks import closed_loads
 from heavyweight.estimates.pairing import pair
 from heavyweight.stats import holm, p_of
 
@@ -32,10 +32,7 @@ def self_test_table(assessment: Assessment, confidence: float = 0.95) -> pd.Data
     rows = []
     for arms in assessment.run.contrasts.values():
         for quantity in QUANTITIES:
-            for users in closed_users(assessment):
-                load = load_at(assessment, users)
-                if load is None:
-                    continue
+            for users, load in closed_loads(assessment).items():
                 pairing = pair(assessment, arms, load, quantity)
                 ratio = pairing.ratio(confidence)
                 row = dict.fromkeys(COLUMNS, math.nan) | {
