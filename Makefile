@@ -10,7 +10,7 @@ HEAVYWEIGHT := $(BIN)/heavyweight
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
-	@echo "  PROFILE is one of: smoke quick aa tail tuned full article emulated (now: $(PROFILE))"
+	@echo "  PROFILE is one of the README's table, now: $(PROFILE)"
 
 # Hashes are checked; uv where there is one, pip otherwise.
 $(READY): requirements.lock pyproject.toml

@@ -12,7 +12,7 @@ from heavyweight.calibrations import InstrumentFolder
 from heavyweight.design import PlannedCalibration, PlannedSession, Profile, Step, Study
 from heavyweight.instrument import cells_of
 from heavyweight.parameters import Parameters
-from heavyweight.records import Run
+from heavyweight.records import Run, Session
 from heavyweight.run import run_record
 
 CALIBRATION_CELL_S = 4.0  # of a load of a calibration, besides its window
@@ -43,15 +43,21 @@ class Job:
         if not (path / store.SESSION_FILE).exists():
             return False
         folder = store.SessionFolder(path)
-        there = {file.cell.users for file in folder.cells()}  # raises if one is damaged
-        return folder.record.complete and set(step.users) <= there
+        cells = [file.cell for file in folder.cells()]  # raises if one is damaged
+        if step.experiment not in design.LOADED:
+            return folder.record.complete  # the session itself knows what it was to measure
+        there = {(c.users, c.prompt_tokens_target, c.output_tokens) for c in cells}
+        planned = {(one.users, one.prompt_tokens, one.output_tokens) for one in step.loads}
+        return folder.record.complete and planned <= there
 
     def _calibrated(self, step: PlannedCalibration) -> bool:
         folder = InstrumentFolder.of(self.folder.path)
         if not folder.exists or not folder.record.complete:
             return False
-        there = {(pair.setting, pair.client.cell.users) for pair in folder.pairs()}
-        return {(one.setting, one.users) for one in cells_of(step.users)} <= there
+        cells = {pair: pair.client.cell for pair in folder.pairs()}
+        there = {(pair.setting, c.users, c.rate_per_s) for pair, c in cells.items()}
+        planned = cells_of(step.users, step.rates)
+        return {(one.setting, one.users, one.rate) for one in planned} <= there
 
     def left(self) -> list[Step]:
         """Steps that are still to be run or to be finished."""
@@ -113,13 +119,18 @@ def prepare_job(
     copy = folder.path / "study.toml"
     if not copy.exists():
         store.write_text(copy, (root / "study.toml").read_text(encoding="utf-8"))
-    sessions = design.plan(profile, study.seed)
+    sessions = design.plan(study, profile)
     return Job(root, profile, folder, sessions, extra, planned_calibration(profile))
 
 
-def planned_calibration(profile: Profile) -> PlannedCalibration:
-    """The calibration of the client at a profile's loads, on this machine."""
-    return PlannedCalibration(tuple(sorted(profile.users)), len(cells_of(profile.users)))
+def planned_calibration(profile: Profile) -> PlannedCalibration | None:
+    """The calibration of the client at a profile's loads, on this machine; None: it has no load."""
+    if not profile.users:
+        return None
+    rates = tuple(sorted(profile.open.calibrate_rates)) if profile.open else ()
+    return PlannedCalibration(
+        tuple(sorted(profile.users)), len(cells_of(profile.users, rates)), rates
+    )
 
 
 def _fitting_name(runs: Path, record: Run, new: bool) -> str:
@@ -140,18 +151,24 @@ def expected_minutes(
 
     From sessions of the same profile measured before, else the estimate in study.toml.
     """
-    calibration = planned_calibration(profile)
-    seconds = study.calibration(profile).seconds + CALIBRATION_CELL_S
-    known = {**profile.session_minutes, calibration.arm: calibration.cells * seconds / 60}
+    known = dict(profile.session_minutes)
+    if calibration := planned_calibration(profile):
+        seconds = study.calibration(profile).seconds + CALIBRATION_CELL_S
+        known[calibration.arm] = calibration.cells * seconds / 60
     for folder in runs:
         if folder.run.profile != profile.name:
             continue
         for session in folder.sessions():
             record = session.record
-            if record.complete and len(record.starts) == 1 and record.finished_utc:
+            if record.complete and _one_sitting(record) and record.finished_utc:
                 seconds = _between(record.starts[0].started_utc, record.finished_utc)
                 known[record.arm] = seconds / 60
     return known
+
+
+def _one_sitting(record: Session) -> bool:
+    """Whether its first start and its end are those of one sitting, as far as it tells."""
+    return len(record.starts) == 1 or (bool(record.starts) and record.starts[0].cold is not None)
 
 
 def _between(start_utc: str, end_utc: str) -> float:

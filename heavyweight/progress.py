@@ -34,9 +34,9 @@ class Progress:
         self._display: Any = None
         self.state: dict[str, Any] = {"session": session, "phase": "preparing", "error": None}
 
-    def begin(self, users: list[int], done: int) -> None:
+    def begin(self, cells: int, done: int) -> None:
         """The session begins, with some of its cells measured already."""
-        self.state |= {"cells": len(users), "cells_done": done, "users": None}
+        self.state |= {"cells": cells, "cells_done": done, "users": None}
         self._write()
 
     @contextlib.contextmanager

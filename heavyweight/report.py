@@ -22,9 +22,19 @@ from heavyweight.estimates import Assessment, assess
 from heavyweight.figures import Provenance
 from heavyweight.store import RunFolder, write_text
 
-NOTEBOOKS = (
-    "verdicts", "throughput", "latency", "scaling", "precision", "instrument", "audit",
-)  # fmt: skip
+NOTEBOOKS = {
+    "session": (
+        "verdicts", "throughput", "latency", "scaling", "precision", "instrument", "audit",
+    ),
+    "coldstart": ("coldstart",),
+    "parallel": ("parallel", "throughput", "latency", "instrument"),
+    "openloop": ("openloop", "instrument"),
+    "mechanisms": ("mechanisms",),
+    "memory": ("memory",),
+    "lengths": ("lengths", "instrument"),
+}  # fmt: skip
+"""The analyses that are made of a run, by the experiment that it measured."""
+
 HEADING = re.compile(r'<h([1-3]) id="([^"]+)">(.*?)</h\1>', re.DOTALL)
 ANCHOR = re.compile(r'<a class="anchor-link".*?</a>', re.DOTALL)
 LONG_WORDS = re.compile(r"<td>([^<]{46,})</td>")
@@ -74,9 +84,10 @@ def report(run_path: Path, out: Path, progress: Progress | None = None) -> Path:
     provenance = Provenance.of(folder)
     # Each has a kernel of its own, and most of its time is one core's.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        waiting = [pool.submit(execute, name, folder.path) for name in NOTEBOOKS]
+        names = NOTEBOOKS[folder.run.experiment]
+        waiting = [pool.submit(execute, name, folder.path) for name in names]
         notebooks = []
-        for name, executed in zip(NOTEBOOKS, waiting, strict=True):
+        for name, executed in zip(names, waiting, strict=True):
             tell(f"executing analysis/{name}.ipynb over run {folder.run.run}")
             notebooks.append(executed.result())
     tell("writing the page")

@@ -50,6 +50,7 @@ def run_record(
     return Run(
         run=name,
         profile=label,
+        experiment=profile.experiment,
         seed=study.seed,
         created_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         commit=commit,

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from heavyweight import progress, store
-from heavyweight.design import PlannedCalibration, Step
+from heavyweight.design import LOADED, PlannedCalibration, Step
 from heavyweight.errors import (
     BadInput,
     NotInstalled,
@@ -59,17 +59,18 @@ def _parameters(job: Job, step: Step) -> dict[str, object]:
         "run": job.folder.run.run,
         "runs": os.path.relpath(job.folder.path.parent, job.root),
         "profile": job.profile.name,
-        "users": list(step.users),
     }
     if isinstance(step, PlannedCalibration):
-        return shared
+        return {**shared, "users": list(step.users), "rates": list(step.rates)}
+    if step.experiment in LOADED and not job.profile.lengths:
+        shared["users"] = list(step.users)
     return {**shared, "arm": step.arm, "block": step.block, "order": step.order, **job.extra}
 
 
 def _execute_step(job: Job, step: Step, on_state: Callable[[Step, dict], None]) -> None:
     run, folder = job.folder.path, job.folder.path / step.name
     folder.mkdir(parents=True, exist_ok=True)
-    notebook = "instrument" if isinstance(step, PlannedCalibration) else "session"
+    notebook = "instrument" if isinstance(step, PlannedCalibration) else step.experiment
     executed = next(_free_names(folder, notebook))
     (run / progress.STATE_FILE).unlink(missing_ok=True)
     with (folder / ".papermill.log").open("wb") as log:

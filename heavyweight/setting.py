@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from heavyweight import design, identity, models, servers
+from heavyweight.design import Load
 from heavyweight.load.spec import LoadSpec
 from heavyweight.parameters import Parameters
 from heavyweight.paths import study_root
 
 STUDY_FILE = "study.toml"
+INDICES = 2**15  # of prompts, for each pair of lengths
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,19 @@ class Setting:
         )
 
     @property
+    def loads(self) -> list[Load]:
+        """The closed loops in the order in which they run."""
+        asked = self.parameters.users or ()
+        planned = design.loads(self.study, self.profile, asked)
+        if asked and not self.profile.lengths:
+            return planned
+        seed, block = self.study.seed, self.parameters.block
+        return list(design.load_order(seed, block, self.arm.name, planned))
+
+    @property
     def users(self) -> list[int]:
-        """The loads in the order in which they run."""
-        return self.parameters.users or list(
-            design.load_order(
-                self.study.seed, self.parameters.block, self.arm.name, self.profile.users
-            )
-        )
+        """Users of the loads, each once, in the order in which they come."""
+        return list(dict.fromkeys(load.users for load in self.loads))
 
     @property
     def artefact_sha256(self) -> str | None:
@@ -71,33 +80,39 @@ class Setting:
         """Versions of the programs that the study installed."""
         return {self.installed.name: self.installed.version} if self.installed else {}
 
-    def cell_id(self, users: int) -> str:
-        """The id of the cell with that load; see :func:`heavyweight.identity.cell_id`."""
+    def cell_id(self, load: Load, **more: Any) -> str:
+        """The id of the cell with that load; see :func:`heavyweight.identity.cell_id`.
+
+        Args:
+            load: a closed loop; of no users: an open one.
+            more: what else defines an open loop.
+        """
         profile = self.profile
         return identity.cell_id(
             self.arm,
             self.artefact_sha256,
             self.versions,
-            users=users,
+            users=load.users,
             block=self.parameters.block,
             seed=self.study.seed,
             model=self.model.name,
             context_tokens=self.study.same.context_tokens,
             cores=self.cores,
-            prompt_tokens=self.study.same.prompt_tokens,
-            output_tokens=profile.output_tokens,
+            prompt_tokens=load.prompt_tokens,
+            output_tokens=load.output_tokens,
             window=[profile.min_seconds, profile.min_requests, profile.min_waves],
             cap_seconds=profile.cap_seconds,
+            **more,
         )
 
     def load_spec(
-        self, users: int, server: servers.Server, *, run: str, model: str, folder: Path,
+        self, load: Load, server: servers.Server, *, run: str, model: str, folder: Path,
         start_id: int, stop_path: Path,
     ) -> LoadSpec:  # fmt: skip
         """What the load generator is to do for one cell.
 
         Args:
-            users: the load.
+            load: a closed loop.
             server: running and ready.
             run: name of the run.
             model: that it runs.
@@ -108,7 +123,7 @@ class Setting:
         profile = self.profile
         return LoadSpec(
             cell={
-                "cell_id": self.cell_id(users),
+                "cell_id": self.cell_id(load),
                 "run": run,
                 "session": folder.name,
                 "arm": self.arm.name,
@@ -120,11 +135,12 @@ class Setting:
             api=server.api,
             model=server.served_model,
             extra_body=server.extra_body,
-            users=users,
+            users=load.users,
             seed=self.study.seed,
             block=self.parameters.block,
-            output_tokens=profile.output_tokens,
-            prompt_tokens=self.study.same.prompt_tokens,
+            output_tokens=load.output_tokens,
+            prompt_tokens=load.prompt_tokens,
+            first_index=load.place * INDICES,
             min_requests=profile.min_requests,
             min_waves=profile.min_waves,
             min_seconds=profile.min_seconds,

@@ -8,6 +8,7 @@
     RUN/SESSION/n0050-<id>.parquet   one cell's requests (closed loop, 50 users); its records.Cell
                                      is in the file's metadata
     RUN/SESSION/r0012.5-<id>.parquet the same of an open loop, 12.5 requests/s
+    RUN/SESSION/probe-overlap.json   records.Probe, one a question put to the server
     RUN/SESSION/server-1.log         one log for each start of the server
     RUN/SESSION/session.ipynb        the executed notebook
 """
@@ -29,7 +30,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from heavyweight.errors import StoreError
-from heavyweight.records import REQUEST_SCHEMA, SCHEMA_VERSION, Cell, Record, Run, Session
+from heavyweight.records import REQUEST_SCHEMA, SCHEMA_VERSION, Cell, Probe, Record, Run, Session
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 METADATA_KEY = b"heavyweight"
 RUN_FILE = "run.json"
 SESSION_FILE = "session.json"
+PROBE_FILE = "probe-{}.json"
 CELL_FILE = re.compile(r"(?:n\d+|r\d+\.\d)-[^.]+\.parquet")
 
 R = TypeVar("R", bound=Record)
@@ -198,6 +200,10 @@ class SessionFolder:
         """The finished cells: closed loops by users, then open ones by rate."""
         found = sorted(self.path.glob("[nr][0-9]*.parquet"))
         return [CellFile(path) for path in found if CELL_FILE.fullmatch(path.name)]
+
+    def probes(self) -> list[Probe]:
+        """The questions that were put to its server, by name."""
+        return [read_json(path, Probe) for path in sorted(self.path.glob(PROBE_FILE.format("*")))]
 
 
 @dataclass(frozen=True)

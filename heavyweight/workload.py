@@ -101,7 +101,18 @@ def prompt(
 
 
 def prompts(
-    seed: int, block: int, users: int, prompt_tokens: int, part: int = 0, parts: int = 1
+    seed: int,
+    block: int,
+    users: int,
+    prompt_tokens: int,
+    part: int = 0,
+    parts: int = 1,
+    first: int = 0,
 ) -> Iterator[Prompt]:
-    """The prompts of one closed loop, or of a part of it, in the order in which they are sent."""
-    return (prompt(seed, block, users, index, prompt_tokens) for index in count(part, parts))
+    """The prompts of one closed loop, or of a part of it, in the order in which they are sent.
+
+    ``first`` is the index of the whole loop's first one: loops of one session that have the same
+    number of users have other ones, so that none of their prompts begins like another.
+    """
+    indices = count(first + part, parts)
+    return (prompt(seed, block, users, index, prompt_tokens) for index in indices)

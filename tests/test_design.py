@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -22,7 +24,8 @@ def study() -> design.Study:
 
 
 def test_the_profiles_are_those_that_the_readme_names(study: design.Study) -> None:
-    named = {"smoke", "quick", "aa", "tail", "tuned", "full", "article", "emulated"}
+    readme = (ROOT / "README.md").read_text()
+    named = set(re.findall(r"^\| `([a-z-]+)` \|", readme, re.M))
     assert set(study.profiles) == named
     assert study.profile("quick").users == [1, 4, 8, 50]
     assert study.profile("full").blocks == 6
@@ -71,22 +74,27 @@ def test_a_plan_has_every_arm_once_a_block_and_every_load_once_a_session(
     seed: int, blocks: int
 ) -> None:
     table = tomllib.loads(TEXT)
-    profile = design.Study.model_validate(table).profile("full")
+    study = design.Study.model_validate(table | {"seed": seed})
+    profile = study.profile("full")
     profile = profile.model_copy(update={"blocks": blocks})
-    sessions = design.plan(profile, seed)
+    sessions = design.plan(study, profile)
     assert [s.block for s in sessions] == sorted(s.block for s in sessions)
     for block in range(1, blocks + 1):
         mine = [s for s in sessions if s.block == block]
         assert sorted(s.arm for s in mine) == sorted(profile.arms)
         assert [s.order for s in mine] == list(range(1, len(mine) + 1))
     assert all(sorted(s.users) == sorted(profile.users) for s in sessions)
-    assert sessions == design.plan(profile, seed)
+    assert sessions == design.plan(study, profile)
+
+
+def seeded(study: design.Study, seed: int) -> design.Study:
+    return study.model_copy(update={"seed": seed})
 
 
 def test_the_order_varies_between_blocks_and_seeds(study: design.Study) -> None:
     profile = study.profile("full").model_copy(update={"blocks": 12})
     orders = {
-        tuple(s.arm for s in design.plan(profile, seed) if s.block == block)
+        tuple(s.arm for s in design.plan(seeded(study, seed), profile) if s.block == block)
         for seed in range(4)
         for block in range(1, 13)
     }
@@ -97,12 +105,29 @@ def test_the_order_varies_between_blocks_and_seeds(study: design.Study) -> None:
 
 def test_adding_an_arm_does_not_move_the_loads_of_the_others(study: design.Study) -> None:
     quick, full = study.profile("quick"), study.profile("full")
-    assert design.load_order(study.seed, 2, "ollama-q4", quick.users) == next(
-        s.users for s in design.plan(quick, study.seed) if s.name == "b02-ollama-q4"
+    loads = design.loads(study, quick)
+    assert design.load_order(study.seed, 2, "ollama-q4", loads) == next(
+        s.loads for s in design.plan(study, quick) if s.name == "b02-ollama-q4"
     )
     few = full.model_copy(update={"arms": ["ollama-q4"]})
-    mine = {s.name: s.users for s in design.plan(full, study.seed)}
-    assert all(mine[s.name] == s.users for s in design.plan(few, study.seed))
+    mine = {s.name: s.loads for s in design.plan(study, full)}
+    assert all(mine[s.name] == s.loads for s in design.plan(study, few))
+
+
+def test_every_pair_of_lengths_is_a_load_with_prompts_of_its_own(study: design.Study) -> None:
+    profile = study.profile("lengths")
+    session = design.plan(study, profile)[0]
+    pairs = [(one.prompt_tokens, one.output_tokens) for one in session.loads]
+    assert sorted(pairs) == sorted(profile.lengths)
+    assert sorted(one.place for one in session.loads) == list(range(len(pairs)))
+    assert session.cells == len(pairs)
+
+
+def test_every_experiment_has_a_profile_and_a_notebook(study: design.Study) -> None:
+    planned = {profile.experiment for profile in study.profiles.values()}
+    assert planned == set(get_args(design.Experiment))
+    for name in planned:
+        assert (ROOT / "notebooks" / f"{name}.ipynb").exists()
 
 
 def test_the_cell_id_depends_on_what_defines_it_and_not_on_the_label(study: design.Study) -> None:

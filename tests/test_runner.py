@@ -55,7 +55,8 @@ def test_a_session_whose_cell_is_gone_is_left_to_do(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     sessions = [
         design.PlannedSession(s.record.block, s.record.order, s.record.arm,
-                              tuple(file.cell.users for file in s.cells()))
+                              tuple(design.Load(file.cell.users, file.cell.prompt_tokens_target,
+                                                file.cell.output_tokens) for file in s.cells()))
         for s in run.sessions()
     ]  # fmt: skip
     done = Job(ROOT, STUDY.profile("emulated"), run, sessions, {})

@@ -82,10 +82,10 @@ def plan(
         raise BadInput("--pilot without --width", "both", "say how wide the interval may be")
     study = design.load_study(study_root() / "study.toml")
     chosen = study.profile(profile)
-    sessions = design.plan(chosen, study.seed)
+    sessions = design.plan(study, chosen)
     calibration = planned_calibration(chosen)
     minutes = expected_minutes(study, chosen, all_runs())
-    steps: list[design.Step] = [calibration, *sessions]
+    steps: list[design.Step] = [*([calibration] if calibration else []), *sessions]
     total = sum(minutes.get(step.arm, 0.0) for step in steps)
     needed = blocks_for(chosen, half_width, pilot) if half_width else None
     if as_json:
@@ -94,37 +94,63 @@ def plan(
                 "width": needed,
                 "profile": chosen.name,
                 "model": chosen.model,
-                "calibration": {
+                "experiment": chosen.experiment,
+                "calibration": calibration
+                and {
                     "users": calibration.users,
+                    "rates_per_s": calibration.rates,
                     "cells": calibration.cells,
                     "minutes": minutes[calibration.arm],
                 },
                 "sessions": [
-                    {**vars(s), "session": s.name, "minutes": minutes.get(s.arm)} for s in sessions
+                    {
+                        "session": s.name,
+                        "block": s.block,
+                        "order": s.order,
+                        "arm": s.arm,
+                        "users": s.users,
+                        "loads": [vars(one) for one in s.loads],
+                        "rates": s.rates,
+                        "minutes": minutes.get(s.arm),
+                    }
+                    for s in sessions
                 ],
                 "minutes": total,
             }
         )
         return
     console.print(f"{chosen.name}: {chosen.about}. Model {study.model(chosen.model).title}, ")
-    console.print(f"{chosen.output_tokens} output tokens, about {study.same.prompt_tokens} prompt.")
+    lengths = "; ".join(f"{asked} in, {answered} out" for asked, answered in chosen.lengths)
+    usual = f"{chosen.output_tokens} output tokens, about {study.same.prompt_tokens} prompt"
+    console.print(f"tokens: {lengths}." if lengths else f"{usual}.")
+    first = [
+        ["", calibration.name, f"{_words(calibration.users)}, and 64 at saturation"
+         + (f"; {_words(calibration.rates)} requests/s" if calibration.rates else ""),
+         f"{minutes[calibration.arm]:.1f}"]
+    ] if calibration else []  # fmt: skip
     table(
         ["block", "session", "users, in this order", "about min"],
-        [
-            ["", calibration.name, f"{_words(calibration.users)}, and 64 at saturation",
-             f"{minutes[calibration.arm]:.1f}"],
-            *([s.block, s.name, _words(s.users), f"{minutes.get(s.arm, 0):.1f}"]
-              for s in sessions),
-        ],
-    )  # fmt: skip
-    console.print("instrument: the client's own error at these loads, measured first.")
+        [*first, *([s.block, s.name, _loads(s), f"{minutes.get(s.arm, 0):.1f}"] for s in sessions)],
+    )
+    if calibration:
+        console.print("instrument: the client's own error at these loads, measured first.")
     console.print(f"{len(sessions)} sessions, about {total:.0f} minutes, once installed.")
     if needed:
         print_blocks(needed, chosen, sum(minutes.get(arm, 0.0) for arm in chosen.arms))
 
 
-def _words(users: Iterable[int]) -> str:
-    return " ".join(map(str, users))
+def _words(numbers: Iterable[float]) -> str:
+    return " ".join(f"{number:g}" for number in numbers)
+
+
+def _loads(session: design.PlannedSession) -> str:
+    """The loads of a session in their order, or what it does instead."""
+    if not session.loads:
+        return f"({session.experiment})"
+    if len(session.users) == len(session.loads):
+        rates = f", then {session.rates} open loops" if session.rates else ""
+        return _words(session.users) + rates
+    return "  ".join(f"{x.users}: {x.prompt_tokens}/{x.output_tokens}" for x in session.loads)
 
 
 @app.command(

@@ -20,7 +20,7 @@ class Provenance:
     Args:
         run: name of the run.
         model: what the servers ran.
-        lengths: tokens in and out.
+        lengths: tokens in and out; empty where no cell was measured.
         machine: hardware.
         versions: the servers, as they named themselves.
         blocks: how often it was repeated.
@@ -44,22 +44,23 @@ class Provenance:
         """Read it from a run.
 
         Raises:
-            StoreError: the run has no finished cell.
+            StoreError: the run has no finished cell, and no finished session of an experiment that
+                needs none.
         """
         run = folder.run
         sessions = [session.record for session in folder.sessions()]
         cells = [file.cell for session in folder.sessions() for file in session.cells()]
-        if not cells:
+        if not cells and not any(session.complete for session in sessions):
             raise StoreError(
                 f"no finished cell in {folder.path.name}",
                 "a run with at least one measured cell",
                 "`heavyweight study run` goes on where it stopped",
             )
-        done = {cell.block for cell in cells}
+        done = {cell.block for cell in cells} or {one.block for one in sessions if one.complete}
         arms = dict.fromkeys([*run.arms, *sorted(session.arm for session in sessions)])
         return cls(
             run=run.run,
-            model=", ".join(sorted({cell.model for cell in cells})),
+            model=", ".join(sorted({session.model for session in sessions})),
             lengths=_lengths(cells),
             machine=_machines([session.machine for session in sessions]),
             versions=_versions(sessions),
@@ -72,8 +73,9 @@ class Provenance:
 
     def footer(self) -> list[str]:
         """What stands under every figure."""
+        told = (self.model, self.lengths, self.versions, self.machine)
         return [
-            f"Setting: {self.model}; {self.lengths}; {self.versions}; {self.machine}.",
+            f"Setting: {'; '.join(filter(None, told))}.",
             f"Data: run {self.run}, {self.blocks}, code {self.commit}."
             + (" EMULATED servers: evidence of nothing." if self.emulated else ""),
         ]
@@ -93,6 +95,8 @@ class Provenance:
 
 
 def _lengths(cells: list[Cell]) -> str:
+    if not cells:
+        return ""
     outputs = sorted({cell.output_tokens for cell in cells})
     prompts = sorted({cell.prompt_tokens_target for cell in cells})
     return (

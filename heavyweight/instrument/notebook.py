@@ -54,7 +54,7 @@ class Calibration:
             One row a load and setting: requests and errors; analysis/ computes the rest.
         """
         loads = cells_of(self.users, self.rates)
-        self.progress.begin([one.users for one in loads], 0)
+        self.progress.begin(len(loads), 0)
         try:
             with self.progress.interruptible():
                 calibrate(

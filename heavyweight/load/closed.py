@@ -64,8 +64,9 @@ class ClosedLoop(Loop):
     def _prepared(self) -> Iterator[Exchange]:
         spec = self.spec
         for prompt in prompts(
-            spec.seed, spec.block, spec.users, spec.prompt_tokens, spec.part, spec.parts
-        ):
+            spec.seed, spec.block, spec.users, spec.prompt_tokens, spec.part, spec.parts,
+            spec.first_index,
+        ):  # fmt: skip
             yield self.client.prepare(prompt, spec.output_tokens)
 
     async def _load(self) -> None:

@@ -93,6 +93,7 @@ class LoadSpec(BaseModel):
     block: int = Field(ge=1)
     output_tokens: int = Field(ge=1)
     prompt_tokens: int = Field(ge=1)
+    first_index: int = Field(default=0, ge=0, description="closed loop: of its first prompt")
     min_requests: int = Field(default=30, ge=1)
     min_waves: float = Field(default=4, gt=0)
     min_seconds: float = Field(default=20.0, ge=0)

@@ -22,7 +22,9 @@ from heavyweight.records.columns import (
 from heavyweight.records.instrument import Instrument, Setting
 from heavyweight.records.study import (
     Cell,
+    ColdStart,
     MachineLoad,
+    Probe,
     Run,
     ServerIdentity,
     ServerStart,
@@ -31,11 +33,12 @@ from heavyweight.records.study import (
 
 __all__ = [
     "JSON_RECORDS", "NS", "REQUEST_COLUMNS", "REQUEST_SCHEMA", "SCHEMA_VERSION",
-    "SERVER_LOG_COLUMNS", "SERVER_LOG_SCHEMA", "Cell", "Column", "ErrorClass", "Instrument",
-    "Machine", "MachineLoad", "Record", "Run", "ServerIdentity", "ServerStart", "Session",
-    "Setting", "Software", "unit",
+    "SERVER_LOG_COLUMNS", "SERVER_LOG_SCHEMA", "Cell", "ColdStart", "Column", "ErrorClass",
+    "Instrument", "Machine", "MachineLoad", "Probe", "Record", "Run", "ServerIdentity",
+    "ServerStart", "Session", "Setting", "Software", "unit",
 ]  # fmt: skip
 
 JSON_RECORDS: tuple[type[Record], ...] = (
-    Run, Session, Cell, ServerStart, ServerIdentity, MachineLoad, Instrument, Machine, Software,
+    Run, Session, Cell, ServerStart, ColdStart, ServerIdentity, MachineLoad, Probe, Instrument,
+    Machine, Software,
 )  # fmt: skip

@@ -22,6 +22,30 @@ class ServerIdentity(Record):
     )
 
 
+class ColdStart(Record):
+    """What a start of the experiment coldstart was begun with, and where its time went."""
+
+    condition: str = unit("name of the condition, one of each in a session")
+    disk: Literal["warm", "cold"] = unit("whether files may have been in the page cache")
+    dropped: str = unit("how the page cache was dropped (drop_caches, fadvise); empty: it was not")
+    compiled: Literal["warm", "cold", "eager", "none"] = unit(
+        "compile cache: filled, empty, not used, or the server has none"
+    )
+    phases_ms: dict[str, float] = unit(
+        "parts of the way from spawn to the first token, in their order; they add up to it", "ms"
+    )
+    full_speed_ms: float | None = unit(
+        "spawn to the end of the first request that was as fast as later ones; null: not reached",
+        "ms",
+        default=None,
+    )
+    speeds_tok_s: list[float] = unit(
+        "tokens/s of each request after the first, one after the other",
+        "tok/s",
+        default_factory=list,
+    )
+
+
 class ServerStart(Record):
     """One start of a session's server."""
 
@@ -40,6 +64,9 @@ class ServerStart(Record):
     first_token_ms: float | None = unit("spawn to the first token of the first request", "ms")
     first_request_ttft_ms: float | None = unit("TTFT of that first request alone", "ms")
     log: str | None = unit("file name of the server's log", default=None)
+    cold: ColdStart | None = unit(
+        "experiment coldstart: with what it was begun; else null", default=None
+    )
 
 
 class MachineLoad(Record):
@@ -102,6 +129,31 @@ class Cell(Record):
     client: dict[str, str] = unit("how the load generator ran (uvloop, collector, affinity)")
 
 
+class Probe(Record):
+    """One question put to a server, and what it did: probe-NAME.json of a session."""
+
+    schema_version: int = unit("version of this declaration", default=SCHEMA_VERSION)
+    probe: str = unit("name of the probe")
+    question: str = unit("what was asked, so that the answer is yes or no")
+    run: str = unit("run")
+    session: str = unit("session: folder inside the run")
+    arm: str = unit("arm")
+    server: str = unit("kind of server")
+    block: int = unit("block, from 1")
+    start_id: int = unit("which start of the server was asked; 0: one of the probe's own")
+    emulated: bool = unit("true: the server imitates; never evidence")
+    answer: Literal["yes", "no", "unknown"] = unit("of all trials together")
+    yes: int = unit("trials that say yes", default=0)
+    trials: list[dict[str, float | int | str | bool | None]] = unit(
+        "what was seen in each trial; units are in the names", default_factory=list
+    )
+    value: float | None = unit("the probe's number over its trials; null: it has none",
+                               default=None)  # fmt: skip
+    value_unit: str = unit("unit of the value", default="")
+    why: str = unit("what was seen, in one sentence")
+    finished_utc: str = unit("when, ISO 8601")
+
+
 class Session(Record):
     """One start of one server: session.json."""
 
@@ -110,6 +162,7 @@ class Session(Record):
     session: str = unit("session: folder inside the run")
     arm: str = unit("arm")
     server: str = unit("kind of server")
+    experiment: str = unit("which notebook measured it", default="session")
     block: int = unit("block, from 1")
     order: int = unit("place in the block, from 1", default=1)
     emulated: bool = unit("true: the server imitates; never evidence")
@@ -126,7 +179,7 @@ class Session(Record):
     machine: Machine = unit("the machine")
     starts: list[ServerStart] = unit("starts of the server", default_factory=list)
     users_planned: list[int] = unit("loads, in the order in which they were to run", "users")
-    complete: bool = unit("all loads were measured and the stop was verified", default=False)
+    complete: bool = unit("all was measured and the stop was verified", default=False)
     finished_utc: str | None = unit("when, ISO 8601", default=None)
 
 
@@ -136,6 +189,7 @@ class Run(Record):
     schema_version: int = unit("version of this declaration", default=SCHEMA_VERSION)
     run: str = unit("name of the run's folder")
     profile: str = unit("profile of study.toml; 'by-hand' for a session executed by itself")
+    experiment: str = unit("which notebook measures its sessions", default="session")
     seed: int = unit("seed of the study")
     created_utc: str = unit("when, ISO 8601")
     commit: str | None = unit("commit of the code; null: not a checkout")

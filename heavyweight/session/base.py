@@ -1,41 +1,49 @@
-"""One session: one start of one server, its cold start timed, all its loads run, its stop verified.
-
-The notebook notebooks/session.ipynb is made of calls into this module; one execution of it is one
-session. What is finished is on disk after each cell, so a session that was interrupted goes on.
-"""
+"""What all sessions have in common: a record, a server that is started, watched and stopped."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pandas as pd
 
 from heavyweight import design, load, machine, servers, store
-from heavyweight.errors import ServerError, StoreError, StudyError
+from heavyweight.errors import BadInput, ServerError, StoreError, StudyError
 from heavyweight.parameters import Parameters
 from heavyweight.paths import scrub
 from heavyweight.progress import Progress
+from heavyweight.records import ColdStart, Software
 from heavyweight.records import Session as SessionRecord
-from heavyweight.records import Software
 from heavyweight.run import open_run
 from heavyweight.servers.lock import SessionLock
 from heavyweight.setting import Setting
 
-SAME_ON_RESUME = ("arm", "model", "artefact_sha256", "settings", "software", "context_tokens")
+SAME_ON_RESUME = (
+    "experiment", "arm", "model", "artefact_sha256", "settings", "software", "context_tokens",
+)  # fmt: skip
 ANOTHER = "choose another run or block"
 MAX_STARTS = 3  # a server that dies again and again is not started for ever
 
 
-class Session:
-    """One server measured under all its loads.
+class ServerSession(ABC):
+    """One arm in one block: its server is started, something is done, its stop is verified.
+
+    What is finished is on disk at once, so a session that was interrupted goes on.
 
     Args:
-        parameters: which arm, block and loads; see :class:`heavyweight.parameters.Parameters`.
+        parameters: which arm and block; see :class:`heavyweight.parameters.Parameters`.
+
+    Attributes:
+        setting: all that defines it.
+        folder: the run's.
+        path: the session's folder.
+        progress: what it is doing, for who waits.
+        server: of its arm; another start may be given another arm.
+        record: session.json, as it stands on disk.
 
     Raises:
         BadInput: a parameter cannot be used.
@@ -43,8 +51,17 @@ class Session:
         StoreError: the run folder holds another plan.
     """
 
+    experiments: ClassVar[frozenset[design.Experiment]]
+    """Whose profiles it measures."""
+
     def __init__(self, parameters: Parameters) -> None:
         self.setting = setting = Setting.resolve(parameters)
+        if (wanted := setting.profile.experiment) not in self.experiments:
+            raise BadInput(
+                f"profile {setting.profile.name!r} is one of the experiment {wanted}",
+                f"a profile of {' or '.join(sorted(self.experiments))}",
+                f"execute notebooks/{wanted}.ipynb, or choose another profile",
+            )
         self.folder = open_run(setting.root, setting.study, setting.profile, parameters)
         self.path = self.folder.path / design.session_name(parameters.block, setting.arm.name)
         self.progress = Progress(self.folder.path, self.path.name)
@@ -85,6 +102,7 @@ class Session:
             session=self.path.name,
             arm=arm.name,
             server=arm.server,
+            experiment=setting.profile.experiment,
             block=setting.parameters.block,
             order=setting.parameters.order,
             emulated=arm.emulated,
@@ -112,10 +130,14 @@ class Session:
         store.write_json(self.path / store.SESSION_FILE, self.record)
 
     @property
-    def missing(self) -> list[int]:
-        """Loads that are still to be measured, in their order."""
-        done = {file.cell.cell_id for file in store.SessionFolder(self.path).cells()}
-        return [users for users in self.setting.users if self.setting.cell_id(users) not in done]
+    @abstractmethod
+    def planned(self) -> Sequence[object]:
+        """All that is to be measured."""
+
+    @property
+    @abstractmethod
+    def missing(self) -> Sequence[object]:
+        """What is still to be measured, in its order."""
 
     def start(self) -> pd.Series:
         """Start the server and time its cold start; nothing is started where nothing is missing.
@@ -125,11 +147,15 @@ class Session:
         """
         if not self.missing:
             return pd.Series({"session": self.path.name, "state": "measured already"})
-        planned = self.setting.users
-        self.progress.begin(planned, len(planned) - len(self.missing))
+        self.begin()
         with self._told():
             self._start_server()
         return self.cold_start()
+
+    def begin(self) -> None:
+        """Tell how much there is to do, and how much is done."""
+        planned = len(self.planned)
+        self.progress.begin(planned, planned - len(self.missing))
 
     def cold_start(self) -> pd.Series:
         """The last start: what answered, and how long it took to be ready and to say a word."""
@@ -145,15 +171,23 @@ class Session:
             }
         )
 
-    def _start_server(self) -> None:
-        """Spawn, wait until ready, check who answers, time the first token."""
+    def _start_server(self, arm: design.Arm | None = None, cold: ColdStart | None = None) -> None:
+        """Spawn, wait until ready, check who answers, time the first token.
+
+        Args:
+            arm: the session's, changed; None: as it is.
+            cold: with what the start was begun, where that is what is measured.
+        """
         setting = self.setting
+        if arm is not None:
+            self.server = servers.server_for(arm, setting.parameters.allow_remote)
+        arm = arm or setting.arm
         self._hold_machine()
         self._save()
         start_id = len(self.record.starts) + 1
         logs = len(list(self.path.glob("server-*.log")))
         config = servers.ServerConfig(
-            arm=setting.arm,
+            arm=arm,
             model=setting.model,
             cores=setting.cores,
             context_tokens=setting.study.same.context_tokens,
@@ -162,7 +196,7 @@ class Session:
             seed=setting.study.seed,
             artefact=setting.artefact,
         )
-        self.progress.phase(f"starting {setting.arm.label}")
+        self.progress.phase(f"starting {arm.label}")
         self.server.start(config)
         spawned_ns = self.server.spawned_ns
         self._remember_server(config.port)
@@ -184,6 +218,7 @@ class Session:
                 "ready_ms": ready_ms,
                 "first_token_ms": (first.first_ns - spawned_ns) / 1e6 if spawned_ns else None,
                 "first_request_ttft_ms": (first.first_ns - first.sent_ns) / 1e6,
+                "cold": cold,
             }
         )
         # Of a server that the study did not start, only its own word says what it runs.
@@ -204,31 +239,7 @@ class Session:
         if self._lock and self.server.process:
             self._lock.record_server(self.server.process.pgid, port)
 
-    def measure(self) -> pd.DataFrame:
-        """Measure every load that is missing; each is on disk when it is done.
-
-        A server that died is started again for the loads that are left, and the rows say so.
-
-        Returns:
-            One row a load: requests, errors, events counted.
-        """
-        with self._told():
-            for users in self.missing:
-                self._revive()
-                spec = self.setting.load_spec(
-                    users,
-                    self.server,
-                    run=self.folder.run.run,
-                    model=self.record.model,
-                    folder=self.path,
-                    start_id=len(self.record.starts),
-                    stop_path=self.progress.stop_path,
-                )
-                load.measure(spec, functools.partial(self.progress.cell, users))
-                self.progress.cell_done()
-        return self.summary()
-
-    def _revive(self) -> None:
+    def revive(self) -> None:
         """Start the server again if it is gone."""
         if self.server.alive():
             return
@@ -249,13 +260,19 @@ class Session:
         """
         with self._told():
             self.close()
-            missing = self.missing
+            missing = list(self.missing)
             self._save(
                 complete=not missing,
                 finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
             )
         self.progress.end()
-        return pd.Series({"session": self.path.name, "complete": not missing, "missing": missing})
+        return pd.Series(
+            {
+                "session": self.path.name,
+                "complete": not missing,
+                "missing": [str(one) for one in missing],
+            }
+        )
 
     def close(self) -> None:
         """Stop the server and let go of the machine; safe to call twice."""
@@ -279,21 +296,3 @@ class Session:
             self.progress.fail(error if isinstance(error, StudyError) else repr(error))
             self.close()
             raise
-
-    def summary(self) -> pd.DataFrame:
-        """What lies on disk for this session: counts only; analysis/ computes the rest."""
-        rows = []
-        for file in store.SessionFolder(self.path).cells():
-            table, cell = file.requests(), file.cell
-            failed = len(table) - table.column("error").null_count
-            rows.append(
-                {
-                    "users": cell.users,
-                    "requests": len(table),
-                    "errors": failed,
-                    "window_s": round((cell.window_end_ns - cell.window_start_ns) / 1e9, 1),
-                    "ended": cell.ended,
-                    "file": file.path.name,
-                }
-            )
-        return pd.DataFrame(rows)

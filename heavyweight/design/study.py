@@ -1,19 +1,12 @@
-"""study.toml -> a validated plan: arms, loads, blocks in random order.
-
-The plan exists before the first request. Every random choice has a stream of its own, spawned from
-the study's seed, so that adding a load or an arm does not move the others.
-"""
+"""study.toml: models, arms and profiles, checked."""
 
 from __future__ import annotations
 
 import difflib
 import tomllib
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from heavyweight.errors import BadInput
@@ -99,16 +92,54 @@ class Calibration(_Table):
     seconds: float = Field(default=10, gt=0, description="length of each load's window")
 
 
+Experiment = Literal[
+    "session", "coldstart", "parallel", "openloop", "mechanisms", "memory", "lengths"
+]
+
+
+class Open(_Table):
+    """Open loops at fractions of a server's capacity, and the search for its highest rate.
+
+    The capacity is that of the closed loop with the most of the profile's users, in the same
+    session.
+    """
+
+    fractions: list[float] = Field(min_length=1)
+    seconds: float = Field(gt=0, description="of each rate, warm-up included")
+    warmup_s: float = Field(default=5, ge=0)
+    calibrate_rates: list[float] = Field(
+        min_length=1, description="requests/s at which the client's own error is measured"
+    )
+    search: list[str] = Field(
+        default=[], description="objectives of the search, such as ttft_p95_ms<=500"
+    )
+    search_seconds: float = Field(default=30, gt=0, description="of each probe of the search")
+    search_probes: int = Field(default=8, ge=2, description="most probes of a search")
+
+    @model_validator(mode="after")
+    def _rates(self) -> Self:
+        for name in ("fractions", "calibrate_rates"):
+            values = getattr(self, name)
+            if min(values) <= 0 or len(set(values)) != len(values):
+                raise ValueError(f"{name} = {values}: each once, above 0")
+        return self
+
+
 class Profile(_Table):
     """Which arms and loads are measured, how often and for how long."""
 
     name: str = ""
     about: str
+    experiment: Experiment = "session"
     model: str
     arms: list[str] = Field(min_length=1)
     contrasts: dict[str, tuple[str, str]] = {}
-    users: list[int] = Field(min_length=1)
+    users: list[int] = Field(default=[], description="of closed loops")
     output_tokens: int = Field(gt=0)
+    lengths: list[tuple[int, int]] = Field(
+        default=[], description="pairs of prompt and output tokens; empty: one pair, as said above"
+    )
+    open: Open | None = None
     blocks: int = Field(ge=1)
     min_seconds: float = Field(gt=0)
     min_requests: int = Field(ge=1)
@@ -120,10 +151,19 @@ class Profile(_Table):
 
     @model_validator(mode="after")
     def _loads(self) -> Self:
-        if len(set(self.users)) != len(self.users) or min(self.users) < 1:
+        if len(set(self.users)) != len(self.users) or min(self.users, default=1) < 1:
             raise ValueError(f"users = {self.users}: each load once, from 1 up")
+        if not self.users and self.experiment not in ("coldstart", "mechanisms"):
+            raise ValueError(f"experiment {self.experiment} needs users")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms = {self.arms}: each arm once")
+        if (
+            len(set(self.lengths)) != len(self.lengths)
+            or min(map(min, self.lengths), default=1) < 1
+        ):
+            raise ValueError(f"lengths = {self.lengths}: each pair once, from 1 up")
+        if (self.experiment == "openloop") != (self.open is not None):
+            raise ValueError("experiment openloop, and no other, needs the table open")
         return self
 
 
@@ -225,70 +265,3 @@ def load_study(path: Path) -> Study:
             "a study as the comments of study.toml describe it",
             "mend that line",
         ) from error
-
-
-@dataclass(frozen=True)
-class PlannedSession:
-    """One start of one server: which arm, and its loads in the order in which they run."""
-
-    block: int
-    order: int
-    arm: str
-    users: tuple[int, ...]
-
-    @property
-    def name(self) -> str:
-        """The session's folder."""
-        return session_name(self.block, self.arm)
-
-    @property
-    def cells(self) -> int:
-        """How many loads are measured."""
-        return len(self.users)
-
-
-@dataclass(frozen=True)
-class PlannedCalibration:
-    """The client's own error at a study's loads: once for each run, before its first session."""
-
-    users: tuple[int, ...]
-    cells: int  # loads in all settings
-    name: str = "instrument"
-    arm: str = "instrument"
-
-
-Step = PlannedCalibration | PlannedSession
-
-
-def session_name(block: int, arm: str) -> str:
-    """Folder of a session inside its run."""
-    return f"b{block:02d}-{arm}"
-
-
-def stream(seed: int, *dimension: str | int) -> np.random.Generator:
-    """An independent random stream for one named dimension of the study.
-
-    Args:
-        seed: the study's seed.
-        dimension: what the stream is for, for instance ``("arms", block)``; text is hashed.
-    """
-    key = [part if isinstance(part, int) else zlib.crc32(part.encode()) for part in dimension]
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(key)))
-
-
-def load_order(seed: int, block: int, arm: str, users: list[int]) -> tuple[int, ...]:
-    """The loads of one session in their random order."""
-    order = stream(seed, "loads", block, arm).permutation(len(users))
-    return tuple(users[i] for i in order)
-
-
-def plan(profile: Profile, seed: int) -> list[PlannedSession]:
-    """All sessions in the order in which they run: block by block, arms in random order."""
-    sessions = []
-    for block in range(1, profile.blocks + 1):
-        order = stream(seed, "arms", block).permutation(len(profile.arms))
-        for place, index in enumerate(order, start=1):
-            arm = profile.arms[index]
-            users = load_order(seed, block, arm, profile.users)
-            sessions.append(PlannedSession(block, place, arm, users))
-    return sessions

@@ -1,0 +1,33 @@
+"""study.toml -> a validated plan: arms, loads, blocks in random order."""
+
+from heavyweight.design.plan import (
+    LOADED,
+    Load,
+    PlannedCalibration,
+    PlannedSession,
+    Step,
+    load_order,
+    loads,
+    plan,
+    session_name,
+    stream,
+)
+from heavyweight.design.study import (
+    Arm,
+    Calibration,
+    Emulate,
+    Experiment,
+    Model,
+    Open,
+    Profile,
+    Same,
+    Study,
+    did_you_mean,
+    load_study,
+)
+
+__all__ = [
+    "LOADED", "Arm", "Calibration", "Emulate", "Experiment", "Load", "Model", "Open",
+    "PlannedCalibration", "PlannedSession", "Profile", "Same", "Step", "Study", "did_you_mean",
+    "load_order", "load_study", "loads", "plan", "session_name", "stream",
+]  # fmt: skip
