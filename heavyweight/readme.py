@@ -8,6 +8,7 @@ from heavyweight import article, claims, figures, tables
 from heavyweight.errors import BadInput
 from heavyweight.estimates import assess, ratio_table, throughput_table
 from heavyweight.store import RunFolder
+from heavyweight.together import together
 
 BEGIN = "<!-- begin generated: heavyweight readme -->"
 END = "<!-- end generated -->"
@@ -41,7 +42,7 @@ def block(run: RunFolder, folder: str) -> str:
         lines.append(f"| {row['users']} | {' | '.join(cells)} |")
     provenance = figures.Provenance.of(run)
     notes = tables.invalid(assessment)
-    verdicts = claims.judge_run(assessment, claims.Evidence.of())
+    verdicts = claims.judge_runs(list(map(assess, together(run))), claims.Evidence.of())
     return "\n".join(
         [
             BEGIN,

@@ -21,6 +21,7 @@ from heavyweight.errors import StoreError, StudyError
 from heavyweight.estimates import Assessment, assess
 from heavyweight.figures import Provenance
 from heavyweight.store import RunFolder, write_text
+from heavyweight.together import together
 
 NOTEBOOKS = {
     "session": (
@@ -92,7 +93,8 @@ def report(run_path: Path, out: Path, progress: Progress | None = None) -> Path:
             notebooks.append(executed.result())
     tell("writing the page")
     assessment = assess(folder)
-    verdicts = tables.verdicts(claims.counts(claims.judge_run(assessment, claims.Evidence.of())))
+    runs = [assessment, *map(assess, together(folder)[1:])]
+    verdicts = tables.verdicts(claims.counts(claims.judge_runs(runs, claims.Evidence.of())))
     return write_text(
         made(out.parent) / out.name, page(notebooks, provenance, assessment, verdicts)
     )

@@ -1,10 +1,10 @@
 """The article's claims, each with a verdict by a rule that is older than the data."""
 
-from heavyweight.claims.judging import Evidence, judge, judge_run
+from heavyweight.claims.judging import Evidence, judge, judge_runs
 from heavyweight.claims.table import counts, decisions, verdict_table
 from heavyweight.claims.verdict import ANSWERS, Answer, Part, Verdict
 
 __all__ = [
     "ANSWERS", "Answer", "Evidence", "Part", "Verdict", "counts", "decisions", "judge",
-    "judge_run", "verdict_table",
+    "judge_runs", "verdict_table",
 ]  # fmt: skip

@@ -47,7 +47,7 @@ class Evidence:
         hardware: GPUs on sale.
         models: architectures.
         known: what the study can measure today.
-        measured: a run; None: only what needs no machine is judged.
+        runs: that were measured, the study's own first; none: only what needs no machine is judged.
     """
 
     ledger: Ledger
@@ -56,7 +56,12 @@ class Evidence:
     hardware: Hardware
     models: Models
     known: Known
-    measured: Measured | None = None
+    runs: tuple[Measured, ...] = ()
+
+    @property
+    def measured(self) -> Measured | None:
+        """The study's own run."""
+        return self.runs[0] if self.runs else None
 
     @classmethod
     def of(cls, root: Path | None = None) -> Self:
@@ -113,17 +118,17 @@ def judge(evidence: Evidence) -> list[Verdict]:
     return verdicts
 
 
-def judge_run(assessment: Assessment | None, evidence: Evidence) -> list[Verdict]:
-    """Judge every claim by a run.
+def judge_runs(assessments: Sequence[Assessment], evidence: Evidence) -> list[Verdict]:
+    """Judge every claim by the runs of a study.
 
     Args:
-        assessment: of the run; None: only what needs no machine is judged.
+        assessments: of its runs, the study's own first; none: only what needs no machine is judged.
         evidence: all else.
     """
     about = evidence.article.article
     versions = {"ollama": about.ollama_version, "vllm": about.vllm_version}
-    measured = None if assessment is None else Measured(assessment, evidence.ledger, versions)
-    return judge(dataclasses.replace(evidence, measured=measured))
+    runs = tuple(Measured(one, evidence.ledger, versions) for one in assessments)
+    return judge(dataclasses.replace(evidence, runs=runs))
 
 
 def _contradictions(rules: Sequence[Rule], plain: Answers, adjusted: Answers) -> list[Part]:
@@ -137,12 +142,12 @@ def _verdict(
     evidence: Evidence,
 ) -> Verdict:
     """One claim's verdict from its parts."""
-    answer, measured = combine(parts), evidence.measured
+    answer = combine(parts)
     version = evidence.ledger.versions[claim.since - 1]
     date = version.date.isoformat()
     deciding = [part for part in parts if part.counts and part.answer == answer]
-    from_run = any(part.estimate is not None or part.from_run for part in deciding)
-    begun = measured.assessment.run.created_utc[:10] if measured else ""
+    rested_on = {part.run for part in deciding if part.told_by_run}
+    begun = min((one.created[:10] for one in evidence.runs if one.name in rested_on), default="")
     return Verdict(
         claim=claim,
         answer=answer,
@@ -150,9 +155,9 @@ def _verdict(
         parts=parts,
         version=claim.since,
         rule_date=date,
-        older_than_data=date < begun if from_run and begun else None,
+        older_than_data=date < begun if begun else None,
         earlier=earlier,
-        judged_by=missing.advice(claim, parts, answer, evidence.known, measured),
+        judged_by=missing.advice(claim, parts, answer, evidence.known, evidence.measured),
     )
 
 
@@ -180,11 +185,24 @@ def _parts(claim: Claim, rules: Sequence[Rule], evidence: Evidence) -> list[Part
 
 
 def _asked(claim: Claim, rule: Rule, evidence: Evidence) -> list[Part]:
-    """A rule that needs a machine."""
-    measured = evidence.measured
+    """A rule that needs a machine, asked of the run that can say most on it.
+
+    Runs are asked in an order that does not depend on what they say: that of the claim's own
+    experiment, the study's, the others.
+    """
     nothing = Part(rule.kind, rule.by, claim.quantity, "inconclusive", "No run was given.")
-    if measured is None:
-        return [nothing]
+    own = claim.judge.notebook if claim.judge else None
+    runs = sorted(evidence.runs, key=lambda run: run.experiment != own)
+    found = [
+        [dataclasses.replace(part, run=run.name) for part in _ask(claim, rule, run, evidence)]
+        for run in runs
+    ]
+    return max(found, key=lambda parts: sum(part.told_by_run for part in parts), default=[nothing])
+
+
+def _ask(claim: Claim, rule: Rule, measured: Measured, evidence: Evidence) -> list[Part]:
+    """A rule that needs a machine, asked of one run."""
+    nothing = Part(rule.kind, rule.by, claim.quantity, "inconclusive", "")
     if measured.emulated:
         return [dataclasses.replace(nothing, why=f"{EMULATED}.")]
     if isinstance(rule, Band | Range | Threshold | Equivalence):

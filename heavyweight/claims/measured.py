@@ -60,6 +60,21 @@ class Measured:
         self.assessment = dataclasses.replace(assessment, cells=cells.assign(e2e_tail=tail))
         self.ledger, self.versions = ledger, versions
 
+    @property
+    def name(self) -> str:
+        """Of the run."""
+        return self.assessment.run.run
+
+    @property
+    def experiment(self) -> str:
+        """What the run measured."""
+        return self.assessment.run.experiment
+
+    @property
+    def created(self) -> str:
+        """When the run was begun, ISO 8601."""
+        return self.assessment.run.created_utc
+
     @cached_property
     def has_gpu(self) -> bool:
         """Whether a machine of the run has a GPU."""

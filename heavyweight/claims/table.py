@@ -14,7 +14,7 @@ from heavyweight.tables import NOTHING, interval, load_interval
 
 COLUMNS = (
     "id", "place", "claim", "kind", "published", "measured", "verdict", "after_holm", "widened",
-    "why", "judged_by", "rule", "rule_date", "older_than_data", "earlier",
+    "why", "judged_by", "runs", "rule", "rule_date", "older_than_data", "earlier",
 )  # fmt: skip
 
 DECIDED_BY = {
@@ -42,7 +42,8 @@ def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
         id, place, claim, kind (of its rules), published, measured (with the interval), verdict,
         after_holm (the same after the correction), widened (the intervals at the confidence that
         the correction leaves them), why, judged_by (what would judge it; empty
-        where it is judged), rule (version of the ledger), rule_date, older_than_data, earlier (the
+        where it is judged), runs (that had something to
+        say on it), rule (version of the ledger), rule_date, older_than_data, earlier (the
         verdicts by rules that it had before, with the reason of the change).
     """
     rows = [
@@ -58,6 +59,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
             "widened": widened(v),
             "why": v.why,
             "judged_by": v.judged_by,
+            "runs": ", ".join(v.runs),
             "rule": v.version,
             "rule_date": v.rule_date,
             "older_than_data": v.older_than_data,

@@ -39,7 +39,8 @@ class Part:
         alike: parts of one name are readings of the same words: only what all say is decided.
         rule: as it was applied; None: it has no numbers.
         curves: behind a crossing: loads, and block -> ratio at each of them.
-        from_run: a run decided, though it gave no number.
+        from_run: a run said it, though it gave no number.
+        run: that it was asked of; empty: none.
     """
 
     kind: Kind
@@ -60,6 +61,12 @@ class Part:
     rule: Rule | None = None
     curves: tuple[Sequence[int], Mapping[int, np.ndarray]] | None = None
     from_run: bool = False
+    run: str = ""
+
+    @property
+    def told_by_run(self) -> bool:
+        """Whether a run had something to say on it."""
+        return self.estimate is not None or self.from_run
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,11 @@ class Verdict:
         if self.answer == "inconclusive" or not deciding:
             return self.claim.kinds[0]
         return deciding[0].kind
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The runs that had something to say on it."""
+        return tuple(dict.fromkeys(part.run for part in self.parts if part.told_by_run))
 
     @property
     def measured(self) -> tuple[Part, ...]:

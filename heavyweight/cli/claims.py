@@ -8,22 +8,26 @@ import typer
 
 from heavyweight.cli.output import AsJson, console, emit, table
 from heavyweight.errors import BadInput
+from heavyweight.store import RunFolder
 
-Run = Annotated[
-    str, typer.Argument(help="A run's name or folder; 'none': only what needs no machine.")
+Runs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="A run's name or folder, read with the experiments beside it; several: only these; "
+        "'none': only what needs no machine."
+    ),
 ]
 
 
 def claims(
-    run: Run = "reference",
+    runs: Runs = None,
     verdict: Annotated[str, typer.Option(help="Only reproduced, refuted or inconclusive.")] = "",
     kind: Annotated[str, typer.Option(help="Only claims with a rule of this kind.")] = "",
     claim: Annotated[str, typer.Option("--id", help="One claim, with all that it rests on.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Judge the article's claims by a run, by rules that are older than the data."""
-    from heavyweight.claims import ANSWERS, Evidence, counts, judge_run, verdict_table
-    from heavyweight.cli.runs import find_run
+    """Judge the article's claims by the runs of a study, by rules that are older than the data."""
+    from heavyweight.claims import ANSWERS, Evidence, counts, judge_runs, verdict_table
     from heavyweight.estimates import assess
     from heavyweight.figures import Provenance
 
@@ -31,10 +35,12 @@ def claims(
     _known("verdict", verdict, list(ANSWERS))
     _known("kind", kind, list(evidence.ledger.kinds))
     _known("claim", claim, list(evidence.ledger.by_id))
-    folder = None if run == "none" else find_run(run)
-    verdicts = judge_run(None if folder is None else assess(folder), evidence)
+    folders = _folders(runs or ["reference"])
+    verdicts = judge_runs(list(map(assess, folders)), evidence)
     tally = counts(verdicts)
-    setting = [] if folder is None else Provenance.of(folder).footer()
+    setting = Provenance.of(folders[0]).footer() if folders else []
+    if len(folders) > 1:
+        setting.append(f"Beside it: {', '.join(folder.run.run for folder in folders[1:])}.")
     chosen = [
         v
         for v in verdicts
@@ -51,7 +57,7 @@ def claims(
     if as_json:
         emit(
             {
-                "run": folder and folder.run.run,
+                "runs": [folder.run.run for folder in folders],
                 "setting": setting,
                 "counts": tally.to_dict("index"),
                 "claims": rows.to_dict("records"),
@@ -73,11 +79,21 @@ def claims(
     total = tally.loc["all"]
     console.print(
         f"{total['claims']} claims: {total['reproduced']} reproduced, {total['refuted']} refuted, "
-        f"{total['inconclusive']} inconclusive; {total['by_run']} are decided by this run, "
+        f"{total['inconclusive']} inconclusive; {total['by_run']} are decided by measurements, "
         f"of which {total['undone_by_holm']} are open after Holm's correction."
     )
     for line in setting or ["No run: only arithmetic and documents were judged."]:
         console.print(line, markup=False)
+
+
+def _folders(names: list[str]) -> list[RunFolder]:
+    """The runs that are read: one with those beside it, or exactly those that were named."""
+    from heavyweight.cli.runs import find_run
+    from heavyweight.together import together
+
+    if names == ["none"]:
+        return []
+    return together(find_run(names[0])) if len(names) == 1 else list(map(find_run, names))
 
 
 def _known(what: str, name: str, known: list[str]) -> None:

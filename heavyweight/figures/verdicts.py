@@ -22,7 +22,7 @@ COLORS = {"reproduced": "#0173b2", "refuted": "#d55e00", "inconclusive": GREY}
 MARKERS = {"reproduced": "o", "refuted": "X", "inconclusive": "s"}
 HATCHES = {"reproduced": "", "refuted": "//", "inconclusive": ".."}
 ROW_IN = 0.34
-NOTHING = "No claim could be held against a number of this run."
+NOTHING = "No claim could be held against a measured number."
 Row = tuple[Verdict, Part]
 
 
@@ -39,7 +39,7 @@ def scoreboard(verdicts: Sequence[Verdict], provenance: Provenance) -> StudyFigu
         for part in verdict.measured
         if part.kind != "absolute" and part.counts
     ]
-    alt = "Claims held against this run: " + (
+    alt = "Claims held against measured numbers: " + (
         "; ".join(f"{v.claim.id} {_told(p)}, {p.answer}" for v, p in rows) or NOTHING
     )
     notes = [
@@ -47,11 +47,11 @@ def scoreboard(verdicts: Sequence[Verdict], provenance: Provenance) -> StudyFigu
         "near the edge of the loads by inversion; E1: 90%, as its rule asks). Shaded: where the "
         "claim is reproduced, by a rule that is older than the data. Open diamond: as published. "
         "An arrow: the interval goes on. In brackets: what is left after Holm's correction over "
-        "all tests of this run.",
+        "all tests.",
     ]
     with look():
         figure, (axes,) = make(
-            provenance, "The article's claims against this run", alt,
+            provenance, "The article's claims against what was measured", alt,
             height_in=1.0 + ROW_IN * max(len(rows), 2), notes=notes,
         )  # fmt: skip
         if rows:

@@ -13,7 +13,7 @@ def tally(counts: pd.DataFrame) -> pd.DataFrame:
     Args:
         counts: of ``claims.counts``.
     """
-    names = {"by_run": "decided by this run", "undone_by_holm": "of these, open after Holm"}
+    names = {"by_run": "decided by measurements", "undone_by_holm": "of these, open after Holm"}
     shown = counts.rename(columns=names)
     return one_header(shown.rename_axis("kind"), "kind")
 
@@ -46,9 +46,9 @@ def verdicts(counts: pd.DataFrame) -> str:
         f"Of the article's {total['claims']} claims {total['reproduced']} are reproduced, "
         f"{total['refuted']} refuted and {total['inconclusive']} inconclusive; "
         + (
-            f"{total['by_run']} are decided by this run"
+            f"{total['by_run']} are decided by measurements"
             if total["by_run"]
-            else "none is by this run"
+            else "none is by a measurement"
         )
         + (f", of which {undone} are open after Holm's correction." if undone else ".")
     )

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from heavyweight.article import load_claims
-from heavyweight.claims import Evidence, judge_run
+from heavyweight.claims import Evidence, judge_runs
 from heavyweight.claims.missing import Known
 from heavyweight.errors import BadInput
 from heavyweight.estimates import assess
@@ -27,7 +27,7 @@ def evidence():
 def verdicts(evidence, tmp_path):
     def judged(**options):
         run = pretend(tmp_path / "run", **options)
-        return {v.claim.id: v for v in judge_run(assess(run), evidence)}
+        return {v.claim.id: v for v in judge_runs([assess(run)], evidence)}
 
     return judged
 
@@ -163,7 +163,7 @@ def test_blocks_of_two_models_have_no_verdict_in_common(verdicts):
 
 def test_memory_is_not_judged_by_the_hosts_where_there_is_a_gpu(evidence, tmp_path):
     run = pretend(tmp_path / "run", FOUR, users=(1, 8), gpu="NVIDIA A100")
-    found = {v.claim.id: v for v in judge_run(assess(run), evidence)}
+    found = {v.claim.id: v for v in judge_runs([assess(run)], evidence)}
     assert found["Q2b"].answer == "inconclusive"
     assert "memory of the GPU" in found["Q2b"].why
 
@@ -178,7 +178,7 @@ def test_more_memory_must_be_more_than_starts_differ(evidence, tmp_path):
         return cell.model_copy(update={"machine_load": load}), rows
 
     run = pretend(tmp_path / "run", FOUR, users=(1, 8), blocks=6, edit=edit)
-    found = {v.claim.id: v for v in judge_run(assess(run), evidence)}["Q2b"]
+    found = {v.claim.id: v for v in judge_runs([assess(run)], evidence)}["Q2b"]
     assert found.parts[0].estimate.value == pytest.approx(1.03)
     assert found.answer == "inconclusive"
 
@@ -198,7 +198,7 @@ def test_an_answer_that_rests_on_a_second_start_is_open(verdicts):
 def test_a_load_that_was_added_by_hand_throws_no_block_out(evidence, tmp_path):
     skip = [(b, a.name, 64) for b in (2, 3, 4) for a in TWO]
     run = pretend(tmp_path / "run", users=(1, 4, 50, 64), blocks=4, skip=skip)
-    part = {v.claim.id: v for v in judge_run(assess(run), evidence)}["D1"].parts[0]
+    part = {v.claim.id: v for v in judge_runs([assess(run)], evidence)}["D1"].parts[0]
     assert part.estimate.n == 4
 
 
@@ -231,8 +231,8 @@ def test_ties_have_an_interval_of_no_width_and_a_verdict(verdicts):
 def test_an_empty_run_is_judged_as_no_run(evidence, tmp_path):
     skip = [(block, arm.name, 1) for block in (1, 2, 3) for arm in TWO]
     run = pretend(tmp_path / "run", users=(1,), skip=skip)
-    found = {v.claim.id: v.answer for v in judge_run(assess(run), evidence)}
-    alone = {v.claim.id: v.answer for v in judge_run(None, evidence)}
+    found = {v.claim.id: v.answer for v in judge_runs([assess(run)], evidence)}
+    alone = {v.claim.id: v.answer for v in judge_runs([], evidence)}
     assert found == alone
 
 
@@ -307,8 +307,8 @@ def test_a_changed_rule_keeps_the_one_before_and_both_are_judged(ledger, evidenc
     path.write_text(path.read_text().replace('"?"', f'"{checksum}"'))
     changed = load_claims(folder)
     run = pretend(tmp_path / "run", users=(1, 50), blocks=4)
-    mine = {**vars(evidence), "ledger": changed, "measured": None}
-    found = {v.claim.id: v for v in judge_run(assess(run), Evidence(**mine))}["B5"]
+    mine = {**vars(evidence), "ledger": changed}
+    found = {v.claim.id: v for v in judge_runs([assess(run)], Evidence(**mine))}["B5"]
     assert (found.version, found.answer) == (2, "reproduced")
     assert found.earlier == ((1, "a test", "refuted"),)
     assert found.older_than_data is False  # the new rule is younger than the run
@@ -317,7 +317,7 @@ def test_a_changed_rule_keeps_the_one_before_and_both_are_judged(ledger, evidenc
 def test_what_is_not_there_yet_is_said(evidence):
     known = Known(profiles={}, notebooks=frozenset())
     mine = {**vars(evidence), "known": known}
-    found = {v.claim.id: v for v in judge_run(None, Evidence(**mine))}
+    found = {v.claim.id: v for v in judge_runs([], Evidence(**mine))}
     assert found["B4c"].judged_by == "profile quick (not in study.toml yet)"
     assert found["Q1"].judged_by == "notebooks/mechanisms.ipynb (not there yet)"
 

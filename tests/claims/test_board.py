@@ -22,7 +22,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def verdicts(run):
-    return claims.judge_run(assess(run), claims.Evidence.of(study_root()))
+    return claims.judge_runs([assess(run)], claims.Evidence.of(study_root()))
 
 
 def test_the_figure_names_every_number_and_verdict(run, verdicts):
@@ -40,7 +40,7 @@ def test_the_counts_can_be_drawn(run, verdicts):
 
 
 def test_a_run_without_numbers_has_a_figure_that_says_so(run):
-    nothing = claims.judge_run(None, claims.Evidence.of(study_root()))
+    nothing = claims.judge_runs([], claims.Evidence.of(study_root()))
     figure = figures.scoreboard(nothing, Provenance.of(run))
     assert "No claim could be held" in figure.alt
     assert figure.png()[:4] == b"\x89PNG"

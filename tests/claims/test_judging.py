@@ -8,7 +8,7 @@ import math
 import pytest
 
 from heavyweight.article.rules import Contradiction
-from heavyweight.claims import Evidence, Part, counts, decisions, judge_run, verdict_table
+from heavyweight.claims import Evidence, Part, counts, decisions, judge_runs, verdict_table
 from heavyweight.claims.correcting import corrected
 from heavyweight.claims.told import contradiction
 from heavyweight.estimates import assess
@@ -31,7 +31,7 @@ def judged(evidence, tmp_path_factory):
     """Verdicts by id on a run with four arms, six blocks and little spread."""
     path = tmp_path_factory.mktemp("runs") / "four"
     run = pretend(path, FOUR, users=(1, 4, 8, 50), blocks=6, spread=0.01)
-    return {v.claim.id: v for v in judge_run(assess(run), evidence)}
+    return {v.claim.id: v for v in judge_runs([assess(run)], evidence)}
 
 
 def truth(users, above=VLLM, below=OLLAMA):
@@ -118,7 +118,7 @@ def test_absolute_claims_are_judged_in_the_articles_setting_only(
 ):
     arms = (OLLAMA, dataclasses.replace(VLLM, name="vllm-fp16"))
     run = pretend(tmp_path / "run", arms, gpu=gpu, model=model, users=(50,), spread=0.01)
-    found = {v.claim.id: v for v in judge_run(assess(run), evidence)}["B4b"]
+    found = {v.claim.id: v for v in judge_runs([assess(run)], evidence)}["B4b"]
     assert found.answer == ("refuted" if judges else "inconclusive")
     if not judges:
         assert found.judged_by == "heavyweight study run --profile article, on an A40"
@@ -130,7 +130,7 @@ def test_a_bound_that_is_kept_does_not_keep_a_claim_open(evidence, tmp_path):
     assert fast.tok_s(50, 16) == pytest.approx(920, rel=0.15)
     run = pretend(tmp_path / "run", (OLLAMA, fast), gpu="NVIDIA A40", model="llama-3.1-8b",
                   users=(50,), spread=0.001)  # fmt: skip
-    found = {v.claim.id: v for v in judge_run(assess(run), evidence)}["B4a"]
+    found = {v.claim.id: v for v in judge_runs([assess(run)], evidence)}["B4a"]
     assert found.answer == "reproduced"
     assert "possible, which is no proof" in " ".join(part.why for part in found.parts)
 
@@ -138,13 +138,13 @@ def test_a_bound_that_is_kept_does_not_keep_a_claim_open(evidence, tmp_path):
 def test_on_a_gpu_the_profile_that_has_its_arms_is_named(evidence, tmp_path):
     bf16 = dataclasses.replace(VLLM)  # contrast A wants vllm-fp16 where there is a GPU
     run = pretend(tmp_path / "run", (OLLAMA, bf16), gpu="NVIDIA H100", users=(1, 50))
-    found = {v.claim.id: v for v in judge_run(assess(run), evidence)}
+    found = {v.claim.id: v for v in judge_runs([assess(run)], evidence)}
     assert found["B4c"].judged_by == "heavyweight study run --profile article, on a GPU"
     assert found["D1"].judged_by.startswith("a profile with the arms ollama-f16-parallel")
 
 
 def test_arithmetic_and_documents_need_no_run(evidence):
-    found = judge_run(None, evidence)
+    found = judge_runs([], evidence)
     assert len(found) == 68
     for verdict in found:
         decided = [p for p in verdict.parts if p.answer != "inconclusive"]
@@ -163,8 +163,8 @@ def test_emulated_servers_support_no_verdict(evidence, tmp_path):
     arms = tuple(dataclasses.replace(arm) for arm in TWO)
     run = write_run(tmp_path / "emulated", arms=arms, users=(1, 4, 8, 50), spread=0.001)
     assert run.run.emulated
-    without = {v.claim.id: v.answer for v in judge_run(None, evidence)}
-    found = {v.claim.id: v for v in judge_run(assess(run), evidence)}
+    without = {v.claim.id: v.answer for v in judge_runs([], evidence)}
+    found = {v.claim.id: v for v in judge_runs([assess(run)], evidence)}
     assert {name: v.answer for name, v in found.items()} == without
     assert not [part for v in found.values() for part in v.parts if part.estimate is not None]
     assert "evidence of nothing" in found["B4c"].why
@@ -176,7 +176,7 @@ def test_an_emulated_session_in_a_measured_run_spoils_it(evidence, tmp_path):
         edit_session=lambda s: s.model_copy(update={"emulated": s.block == 2}),
         users=(1, 50),
     )
-    found = {v.claim.id: v for v in judge_run(assess(run), evidence)}
+    found = {v.claim.id: v for v in judge_runs([assess(run)], evidence)}
     assert "evidence of nothing" in found["B4c"].why
 
 
@@ -200,7 +200,7 @@ def test_cold_starts_are_judged_only_where_both_definitions_agree(evidence, tmp_
     answers, told = {}, {}
     for name, ratios in {"both": (2.7, 2.7), "one": (2.7, 9.0), "none": (40.0, 0.2)}.items():
         run = pretend(tmp_path / name, edit_session=started(*ratios), users=(1,))
-        found = {v.claim.id: v for v in judge_run(assess(run), evidence)}["Sr"]
+        found = {v.claim.id: v for v in judge_runs([assess(run)], evidence)}["Sr"]
         answers[name], told[name] = found.answer, found.judged_by
     assert answers == {"both": "reproduced", "one": "inconclusive", "none": "refuted"}
     assert "by one reading" in told["one"]
@@ -241,7 +241,7 @@ def test_more_tests_make_the_correction_stricter(evidence, tmp_path):
     p = {}
     for name, arms in (("two", TWO), ("four", FOUR)):
         run = pretend(tmp_path / name / "run", arms, users=(1, 4, 8, 50), blocks=4)
-        found = {v.claim.id: v for v in judge_run(assess(run), evidence)}
+        found = {v.claim.id: v for v in judge_runs([assess(run)], evidence)}
         p[name] = found["B4c"].parts[0]
     assert p["two"].p == pytest.approx(p["four"].p)
     assert p["two"].p_adjusted <= p["four"].p_adjusted
