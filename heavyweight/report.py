@@ -23,9 +23,10 @@ from heavyweight.figures import Provenance
 from heavyweight.store import RunFolder, write_text
 from heavyweight.together import together
 
+VERDICTS = "verdicts"
 NOTEBOOKS = {
     "session": (
-        "verdicts", "throughput", "latency", "scaling", "precision", "instrument", "audit",
+        VERDICTS, "throughput", "latency", "scaling", "precision", "instrument", "audit",
     ),
     "coldstart": ("coldstart",),
     "parallel": ("parallel", "throughput", "latency", "instrument"),
@@ -93,8 +94,10 @@ def report(run_path: Path, out: Path, progress: Progress | None = None) -> Path:
             notebooks.append(executed.result())
     tell("writing the page")
     assessment = assess(folder)
-    runs = [assessment, *map(assess, together(folder)[1:])]
-    verdicts = tables.verdicts(claims.counts(claims.judge_runs(runs, claims.Evidence.of())))
+    verdicts = ""  # of an experiment: they stand on the page of the study that it belongs to
+    if VERDICTS in names:
+        runs = [assessment, *map(assess, together(folder)[1:])]
+        verdicts = tables.verdicts(claims.counts(claims.judge_runs(runs, claims.Evidence.of())))
     return write_text(
         made(out.parent) / out.name, page(notebooks, provenance, assessment, verdicts)
     )

@@ -14,9 +14,10 @@ def print_summary(assessment: Assessment) -> None:
     run = assessment.run
     emulated = " EMULATED: says nothing of any server." if run.emulated else ""
     console.print(f"{run.run}: profile {run.profile}, {run.blocks} blocks.{emulated}", markup=False)
-    speeds = tables.throughput(throughput_table(assessment)).rename_axis(index="users")
-    _print_frame(speeds, "Throughput, tok/s [95%]")
-    for contrast in run.contrasts:
+    if not assessment.cells.empty:
+        speeds = tables.throughput(throughput_table(assessment)).rename_axis(index="users")
+        _print_frame(speeds, "Throughput, tok/s [95%]")
+    for contrast in run.contrasts if not assessment.cells.empty else ():
         found = ratio_table(assessment, contrast)
         rows = [
             [
@@ -43,9 +44,12 @@ def print_checks(assessment: Assessment) -> None:
     checks = assessment.checks
     if not checks.empty:
         checks = checks.assign(passed=checks["passed"].map({True: "ok", False: "FAILED"}))
-        wide = checks.pivot(index=["session", "users"], columns="check", values="passed")
+        wide = checks.pivot(index="cell_id", columns="check", values="passed")
         order = list(dict.fromkeys(checks["check"]))
-        _print_frame(wide[order].reset_index().set_index("session"), "Checks by cell")
+        loads = assessment.cells.set_index("cell_id")
+        named = wide[order].assign(load=loads.apply(tables.load_of, axis=1))
+        named = named.assign(session=loads["session"]).set_index(["session", "load"]).sort_index()
+        _print_frame(named, "Checks by cell")
     result = summary(assessment)
     _print_failed(result)
     for row in assessment.missing.to_dict("records"):

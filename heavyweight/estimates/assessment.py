@@ -28,8 +28,8 @@ PERCENTILE_COLUMNS = (
     "without_failures_high_ms",
 )  # fmt: skip
 CELL_COLUMNS = (
-    "cell_id", "block", "session", "arm", "label", *LOAD, "machine_id", "start_id", "starts",
-    "ended", "valid", "work_valid", "reasons", "requests", "errors", "window_s",
+    "cell_id", "block", "session", "arm", "label", *LOAD, "rate_per_s", "machine_id", "start_id",
+    "starts", "ended", "valid", "work_valid", "reasons", "requests", "errors", "window_s",
     "throughput_tok_s", "requests_per_s", "server_rss_bytes",
 )  # fmt: skip
 INSTRUMENT_COLUMNS = {
@@ -220,6 +220,7 @@ def _cell(
         "users": cell.users,
         "output_tokens": cell.output_tokens,
         "prompt_tokens": cell.prompt_tokens_target,
+        "rate_per_s": np.nan if cell.rate_per_s is None else cell.rate_per_s,
         "machine_id": session.machine.machine_id,
         "start_id": cell.start_id,
         "starts": len(session.starts),

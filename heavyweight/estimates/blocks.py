@@ -40,8 +40,9 @@ class Blocks:
 
 
 def loads(assessment: Assessment) -> list[Load]:
-    """The loads that were measured, and the planned users of whom nothing is there."""
-    seen = assessment.cells[LOAD].drop_duplicates().sort_values(LOAD)
+    """The closed loops that were measured, and the planned users of whom nothing is there."""
+    cells = assessment.cells
+    seen = cells.loc[cells["users"] > 0, LOAD].drop_duplicates().sort_values(LOAD)
     loads = [tuple(row) for row in seen.itertuples(index=False)]
     users = {load[0] for load in loads}
     absent = [(n, pd.NA, pd.NA) for n in assessment.run.users if n not in users]

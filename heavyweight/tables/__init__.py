@@ -21,6 +21,7 @@ from heavyweight.tables.words import (
     first_contrast,
     interval,
     load_interval,
+    load_of,
     main_length,
     number,
     percentile,
@@ -29,7 +30,7 @@ from heavyweight.tables.words import (
 __all__ = [
     "NOTHING", "answers", "by_length", "cells", "contrast_label", "crossovers", "decisions",
     "failed_checks", "first_contrast", "goodput", "growth", "inside", "instrument",
-    "instrument_cost", "interval", "invalid", "latency", "load", "load_interval",
+    "instrument_cost", "interval", "invalid", "latency", "load", "load_interval", "load_of",
     "main_length", "methods", "number", "percentile", "precision", "queue", "ratios", "scaling",
     "self_test", "sessions", "tally", "throughput", "verdicts",
 ]  # fmt: skip

@@ -94,6 +94,14 @@ def percentile(row: pd.Series) -> str:
     return "not estimable" + ("" if pd.isna(row["needs"]) else f": needs {row['needs']}")
 
 
+def load_of(cell: pd.Series) -> str:
+    """A cell's load in words: ``8 users, 64 in, 32 out``, or its rate."""
+    lengths = f"{cell['prompt_tokens']} in, {cell['output_tokens']} out"
+    if cell["users"]:
+        return f"{cell['users']} user{'s' if cell['users'] > 1 else ''}, {lengths}"
+    return f"{cell['rate_per_s']:.3g} requests/s, {lengths}"
+
+
 def wide_table(rows: pd.DataFrame, columns: str, values: str, keys: list[str]) -> pd.DataFrame:
     """A long table made wide, in the order in which its rows came; the first key is the index."""
     parts = by_length(rows)
