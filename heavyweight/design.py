@@ -46,9 +46,11 @@ class Model(_Table):
     quantisation: str | None = None
     end_token_ids: list[int] = []
     never_token_id: int | None = None
-    chat_template: Literal["chatml", "llama3", "granite"] | None = None
+    chat_template: Literal["chatml", "llama3", "granite", "qwen3"] | None = None
     checkpoint_repo: str | None = None
+    awq_repo: str | None = None
     gguf_repo: str | None = None
+    gated: bool = False
 
 
 class Arm(_Table):
@@ -58,7 +60,7 @@ class Arm(_Table):
     label: str
     server: Literal["ollama", "vllm", "openai", "emulated"]
     version: str | None = None
-    artefact: Literal["gguf-q4", "gguf-f16", "checkpoint", "none"]
+    artefact: Literal["gguf-q4", "gguf-f16", "checkpoint", "checkpoint-awq", "none"]
     slots: int | None = Field(default=None, ge=1)
     dtype: Literal["bfloat16", "float16", "auto"] | None = None
     flags: list[str] = []

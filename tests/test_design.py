@@ -22,7 +22,8 @@ def study() -> design.Study:
 
 
 def test_the_profiles_are_those_that_the_readme_names(study: design.Study) -> None:
-    named = {"smoke", "quick", "aa", "tail", "tuned", "full", "article", "emulated"}
+    named = {"smoke", "quick", "aa", "tail", "tuned", "full", "article", "gpu-smoke"}
+    named |= {"gpu-full", "emulated"}
     assert set(study.profiles) == named
     assert study.profile("quick").users == [1, 4, 8, 50]
     assert study.profile("full").blocks == 6
