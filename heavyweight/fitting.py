@@ -1,4 +1,4 @@
-"""Which arms of a profile fit a machine and a model: the others are left out, and it is said why."""
+"""Which arms of a profile fit a machine and a model; the others are left out, with the reason."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from heavyweight import __version__
-from heavyweight.cli import claims, documents, load, models, physics, servers, study
-from heavyweight.cli.output import AsJson, console, emit, progress, say, table
+from heavyweight.cli import claims, doctor, documents, load, models, physics, servers, study
+from heavyweight.cli.output import AsJson, console, emit, progress, say
 
 app = typer.Typer(
     name="heavyweight",
@@ -38,6 +38,9 @@ app.command(
     "heavyweight claims --id B4c | heavyweight claims none --json",
 )(claims.claims)
 app.command(epilog="Example: heavyweight documents --json")(documents.documents)
+app.command(
+    epilog="Examples: heavyweight doctor --json | heavyweight doctor --gpu --profile gpu-full"
+)(doctor.doctor)
 
 
 def _version(asked: bool) -> None:
@@ -53,22 +56,6 @@ def _root(
     ] = False,
 ) -> None:
     """Options of the command itself."""
-
-
-@app.command(epilog="Example: heavyweight doctor --json")
-def doctor(as_json: AsJson = False) -> None:
-    """Say what is here, what is missing, and the remedy for each."""
-    from heavyweight.doctor import examine
-
-    findings = examine()
-    if as_json:
-        emit([vars(finding) for finding in findings])
-    else:
-        marks = {True: "ok", False: "missing", None: "-"}
-        table(
-            ["", "what", "found", "remedy"],
-            [[marks[f.ok], f.name, f.found, f.remedy] for f in findings],
-        )
 
 
 @app.command(epilog="Example: heavyweight report quick-1 --out report.html")
