@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from heavyweight import __version__
-from heavyweight.cli import claims, doctor, documents, load, models, physics, servers, study
+from heavyweight.cli import (
+    claims,
+    cost,
+    doctor,
+    documents,
+    load,
+    models,
+    packing,
+    physics,
+    servers,
+    study,
+)
 from heavyweight.cli.output import AsJson, console, emit, progress, say
 
 app = typer.Typer(
@@ -23,6 +34,16 @@ app = typer.Typer(
 app.add_typer(servers.app, name="servers")
 app.add_typer(models.app, name="models")
 app.add_typer(study.app, name="study")
+study.app.command(
+    epilog="Examples: heavyweight study cost gpu-full-1 --price-per-hour 1.90 | "
+    "heavyweight study cost reference --gpu A40 --json",
+)(cost.cost)
+study.app.command(
+    epilog="Example: heavyweight study pack gpu-full-1 --out gpu-full-1.zip",
+)(packing.pack)
+study.app.command(
+    epilog="Example: heavyweight study unpack gpu-full-1.zip && heavyweight report gpu-full-1",
+)(packing.unpack)
 app.command(
     epilog="Examples: heavyweight load http://127.0.0.1:8000 --users 8 | heavyweight load "
     "http://127.0.0.1:11434 --api ollama-chat --rate 2 --seconds 60 | heavyweight load "

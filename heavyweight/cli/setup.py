@@ -11,7 +11,7 @@ from heavyweight.job import Job
 def set_up(job: Job, progress: Callable[[str], None]) -> None:
     """Install the servers of a study's arms and make their artefacts; what is there is kept.
 
-    For a profile that needs a GPU the doctor looks first, and nothing begins if it misses something.
+    For a profile that needs a GPU the doctor looks first; nothing begins if something is missing.
 
     Raises:
         InstallFailed, NotInstalled: with the remedy.

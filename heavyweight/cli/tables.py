@@ -15,7 +15,7 @@ def print_summary(assessment: Assessment) -> None:
     emulated = " EMULATED: says nothing of any server." if run.emulated else ""
     console.print(f"{run.run}: profile {run.profile}, {run.blocks} blocks.{emulated}", markup=False)
     speeds = tables.throughput(throughput_table(assessment)).rename_axis(index="users")
-    _print_frame(speeds, "Throughput, tok/s [95%]")
+    print_frame(speeds, "Throughput, tok/s [95%]")
     for contrast in run.contrasts:
         found = ratio_table(assessment, contrast)
         rows = [
@@ -45,7 +45,7 @@ def print_checks(assessment: Assessment) -> None:
         checks = checks.assign(passed=checks["passed"].map({True: "ok", False: "FAILED"}))
         wide = checks.pivot(index=["session", "users"], columns="check", values="passed")
         order = list(dict.fromkeys(checks["check"]))
-        _print_frame(wide[order].reset_index().set_index("session"), "Checks by cell")
+        print_frame(wide[order].reset_index().set_index("session"), "Checks by cell")
     result = summary(assessment)
     _print_failed(result)
     for row in assessment.missing.to_dict("records"):
@@ -68,7 +68,8 @@ def _print_failed(result: dict) -> None:
         console.print(f"cannot be read: {problem}", markup=False)
 
 
-def _print_frame(frame: pd.DataFrame, title: str) -> None:
+def print_frame(frame: pd.DataFrame, title: str) -> None:
+    """A frame as a table, its index as columns."""
     flat = frame.reset_index()
     head = [" ".join(map(str, c)).strip() if isinstance(c, tuple) else str(c) for c in flat.columns]
     table(head, flat.astype(object).to_numpy().tolist(), title)
