@@ -23,14 +23,15 @@ def cost(
     from heavyweight.cli.tables import print_frame
     from heavyweight.estimates import assess, cost_table, plain_records
 
-    assessment = assess(find_run(run))
+    folder = find_run(run)
+    assessment = assess(folder)
     machines = {names for names in assessment.sessions["gpus"] if names}
     here = [name for names in machines for name in names.split(", ")] if len(machines) == 1 else []
     price = price_of(price_per_hour, gpu, max(1, len(here)), here)
     if price.usd_per_hour is None:
         raise BadInput(
             f"{assessment.run.run}: {price.source}", "what an hour of its machine costs",
-            f"heavyweight study cost {assessment.run.run} --price-per-hour 2.50",
+            f"heavyweight study cost {folder.path.name} --price-per-hour 2.50",
         )  # fmt: skip
     table = cost_table(assessment, price.usd_per_hour)
     if as_json:

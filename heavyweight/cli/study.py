@@ -8,15 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from heavyweight import design, runner
-from heavyweight.calibrations import InstrumentFolder
 from heavyweight.cli.display import StudyDisplay
 from heavyweight.cli.output import AsJson, console, emit, errors, progress, say, table
 from heavyweight.cli.price import GpuName, PricePerHour, price_of
 from heavyweight.cli.rental import print_rental, rental
-from heavyweight.cli.runs import all_runs, find_run
+from heavyweight.cli.runs import all_runs, find_run, list_runs
 from heavyweight.cli.setup import set_up
 from heavyweight.cli.width import blocks_for, print_blocks, relative
-from heavyweight.errors import BadInput, StoreError
+from heavyweight.errors import BadInput
 from heavyweight.fitting import fitting, left_out
 from heavyweight.job import Job, expected_minutes, planned_calibration, prepare_job
 from heavyweight.machine import gpus
@@ -24,6 +23,7 @@ from heavyweight.parameters import Parameters
 from heavyweight.paths import study_root
 
 app = typer.Typer(no_args_is_help=True, help="Plan a study, run it, look at it.")
+app.command(name="list", epilog="Example: heavyweight study list --json")(list_runs)
 
 ProfileName = Annotated[str, typer.Option("--profile", "-p", help="A profile of study.toml.")]
 RunName = Annotated[str, typer.Option("--run", help="Name of the run; empty: the newest begun.")]
@@ -219,49 +219,6 @@ def run_study(
     else:
         progress(f"The page is made by: heavyweight report {job.folder.run.run}")
     progress(f"The raw data: {say(job.folder.path)}")
-
-
-@app.command(name="list", epilog="Example: heavyweight study list --json")
-def list_runs(as_json: AsJson = False) -> None:
-    """The runs that are here."""
-    rows: list[dict[str, Any]] = []
-    for folder in all_runs():
-        record = folder.run
-        sessions = folder.sessions()
-        try:
-            done = sum(session.record.complete for session in sessions)
-        except StoreError as damaged:
-            progress(f"left out: {say(folder.path)}: {damaged}")
-            continue
-        planned = record.blocks * len(record.arms)
-        instrument = InstrumentFolder.of(folder.path)
-        rows.append(
-            {
-                "run": say(folder.path),
-                "profile": record.profile,
-                "created_utc": record.created_utc,
-                "sessions_complete": done,
-                "sessions_planned": planned,
-                "calibrated": instrument.exists and instrument.record.complete,
-                "emulated": record.emulated,
-            }
-        )
-    if as_json:
-        emit(rows)
-    else:
-        table(
-            ["run", "profile", "begun (UTC)", "client's error", "sessions"],
-            [
-                [
-                    r["run"],
-                    r["profile"] + (" EMULATED" if r["emulated"] else ""),
-                    r["created_utc"],
-                    "known" if r["calibrated"] else "not known",
-                    f"{r['sessions_complete']}/{r['sessions_planned']}",
-                ]
-                for r in rows
-            ],
-        )
 
 
 def _print_summary(name: str, as_json: bool) -> None:

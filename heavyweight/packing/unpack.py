@@ -10,8 +10,10 @@ import hashlib
 import os
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -24,6 +26,13 @@ MOST_BYTES = 20 << 30  # of all files together
 MOST_FILES = 100_000
 MANIFEST_BYTES = 64 << 20
 CHUNK_BYTES = 1 << 20
+KINDS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+# What reading a damaged archive raises, as damage at every place of one showed.
+DAMAGED = (
+    zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, RuntimeError,
+    NotImplementedError, ValueError, OverflowError,
+)  # fmt: skip
 
 
 def unpack(archive: Path, runs: Path, name: str = "", most_bytes: int = MOST_BYTES) -> RunFolder:
@@ -55,8 +64,7 @@ def unpack(archive: Path, runs: Path, name: str = "", most_bytes: int = MOST_BYT
             return _written(opened, manifest, entries, target, archive.name)
     except FileNotFoundError as error:
         raise BadInput(f"no file {archive.name}", "a packed run", "check its name") from error
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError,
-            RuntimeError) as error:  # fmt: skip
+    except DAMAGED as error:
         raise _refused(archive.name, f"is cut off or no archive ({error})") from error
     except OSError as error:
         raise StoreError(
@@ -70,7 +78,7 @@ def _manifest(opened: zipfile.ZipFile, archive: str) -> PackManifest:
         entry = opened.getinfo(MANIFEST)
     except KeyError as error:
         raise _refused(archive, f"has no {MANIFEST}") from error
-    if entry.file_size > MANIFEST_BYTES:
+    if entry.file_size > MANIFEST_BYTES or entry.compress_type not in KINDS:
         raise _refused(archive, f"has a {MANIFEST} of {entry.file_size} bytes")
     try:
         return PackManifest.model_validate_json(opened.read(entry))
@@ -88,7 +96,8 @@ def _entries(
             continue
         top, _, inside = entry.filename.partition("/")
         kind = stat.S_IFMT(entry.external_attr >> 16)
-        if top != manifest.run or not safe_name(inside) or kind not in (0, stat.S_IFREG):
+        regular = kind in (0, stat.S_IFREG) and entry.compress_type in KINDS
+        if top != manifest.run or not safe_name(inside) or not regular:
             raise _refused(archive, f"holds {entry.filename!r}, which is no file of the run")
         if inside in entries:
             raise _refused(archive, f"holds {inside} twice")

@@ -16,8 +16,8 @@ def cost(assessment: Assessment, price_usd_per_hour: float | None) -> pd.DataFra
         price_usd_per_hour: of the whole machine; None: nobody said, and the table says how to.
     """
     if price_usd_per_hour is None:
-        how = f"heavyweight study cost {assessment.run.run} --price-per-hour 2.50"
-        return pd.DataFrame({"USD per million tokens": [f"no price was given: {how}"]}, index=[""])
+        how = "no price was given: heavyweight study cost RUN --price-per-hour 2.50"
+        return pd.DataFrame({"USD per million tokens": [how]}, index=[""])
     table = cost_table(assessment, price_usd_per_hour)
     shown = table.assign(
         shown=[interval(r.usd_per_million, r.cheapest, r.dearest) for r in table.itertuples()],
