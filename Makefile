@@ -6,7 +6,7 @@ READY := .venv/.ready
 HEAVYWEIGHT := $(BIN)/heavyweight
 
 .DEFAULT_GOAL := help
-.PHONY: help study test check bench coverage analysis lab lock clean
+.PHONY: help study experiments test check bench coverage analysis lab lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -31,6 +31,11 @@ $(READY): requirements.lock pyproject.toml
 
 study: $(READY) ## measure (PROFILE=quick), then make the page
 	@$(HEAVYWEIGHT) study run --profile $(PROFILE) --page
+
+experiments: $(READY) ## measure the six experiments, then make their pages (GPU=gpu- on a GPU)
+	@for name in mechanisms coldstart memory openloop lengths parallel; do \
+	  $(HEAVYWEIGHT) study run --profile $(GPU)$$name --page || exit; \
+	done
 
 test: $(READY) ## unit tests, notebooks, pages
 	@$(BIN)/python -m pytest --nbval --nbval-current-env tests analysis

@@ -48,6 +48,14 @@ def heavyweight(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProces
         (("study", "plan", "--width", "0%"), "width '0%'"),
         (("study", "plan", "--width", "120%"), "above 0 and below 100%"),
         (("study", "plan", "--profile", "article", "--width", "5%"), "--blocks 2"),
+        (("study", "plan", "--gpu", "A41"), "unknown GPU 'A41'"),
+        (("study", "run", "--profile", "gpu-full"), "needs a GPU and there is none here"),
+        (("study", "run", "--profile", "smoke", "--arm", "vllm-fp16-tp2"), "needs 2 GPUs"),
+        (("study", "cost", "reference", "--price-per-hour", "0"), "above 0"),
+        (("study", "pack", "no-such-run"), "no run folder"),
+        (("study", "unpack", "no-such-file.zip"), "no file no-such-file.zip"),
+        (("study", "unpack", "study.toml"), "is cut off or no archive"),
+        (("doctor", "--profile", "gpu-full"), "without --gpu"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(arguments: tuple[str, ...], told: str) -> None:
@@ -94,6 +102,7 @@ def test_results_are_on_standard_output_as_json() -> None:
     "command",
     ["doctor", "report", "dictionary", "readme", "servers install", "servers list", "servers stop",
      "models prepare", "study plan", "study run", "study list", "study show", "study check",
+     "study cost", "study pack", "study unpack",
      "claims", "documents", "physics"],
 )  # fmt: skip
 def test_every_command_explains_itself_with_an_example(command: str) -> None:

@@ -40,7 +40,7 @@ def test_a_notebook_is_a_purpose_parameters_and_calls(path):
     assert first.source.startswith("# ")
     assert second.metadata.tags == ["parameters"]
     for line in second.source.splitlines():
-        assert re.fullmatch(r"#.*|\w+: \w+ = .+", line), "each parameter is typed"
+        assert re.fullmatch(r"#.*|\w+: [\w |]+ = .+", line), "each parameter is typed"
     assert "#" in second.source
     for cell in notebook.cells:
         if cell.cell_type == "code":

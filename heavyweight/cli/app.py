@@ -8,8 +8,19 @@ from typing import Annotated
 import typer
 
 from heavyweight import __version__
-from heavyweight.cli import claims, documents, load, models, physics, servers, study
-from heavyweight.cli.output import AsJson, console, emit, progress, say, table
+from heavyweight.cli import (
+    claims,
+    cost,
+    doctor,
+    documents,
+    load,
+    models,
+    packing,
+    physics,
+    servers,
+    study,
+)
+from heavyweight.cli.output import AsJson, console, emit, progress, say
 
 app = typer.Typer(
     name="heavyweight",
@@ -23,6 +34,16 @@ app = typer.Typer(
 app.add_typer(servers.app, name="servers")
 app.add_typer(models.app, name="models")
 app.add_typer(study.app, name="study")
+study.app.command(
+    epilog="Examples: heavyweight study cost gpu-full-1 --price-per-hour 1.90 | "
+    "heavyweight study cost reference --gpu A40 --json",
+)(cost.cost)
+study.app.command(
+    epilog="Example: heavyweight study pack gpu-full-1 --out gpu-full-1.zip",
+)(packing.pack)
+study.app.command(
+    epilog="Example: heavyweight study unpack gpu-full-1.zip && heavyweight report gpu-full-1",
+)(packing.unpack)
 app.command(
     epilog="Examples: heavyweight load http://127.0.0.1:8000 --users 8 | heavyweight load "
     "http://127.0.0.1:11434 --api ollama-chat --rate 2 --seconds 60 | heavyweight load "
@@ -38,6 +59,9 @@ app.command(
     "heavyweight claims --id B4c | heavyweight claims none --json",
 )(claims.claims)
 app.command(epilog="Example: heavyweight documents --json")(documents.documents)
+app.command(
+    epilog="Examples: heavyweight doctor --json | heavyweight doctor --gpu --profile gpu-full"
+)(doctor.doctor)
 
 
 def _version(asked: bool) -> None:
@@ -53,22 +77,6 @@ def _root(
     ] = False,
 ) -> None:
     """Options of the command itself."""
-
-
-@app.command(epilog="Example: heavyweight doctor --json")
-def doctor(as_json: AsJson = False) -> None:
-    """Say what is here, what is missing, and the remedy for each."""
-    from heavyweight.doctor import examine
-
-    findings = examine()
-    if as_json:
-        emit([vars(finding) for finding in findings])
-    else:
-        marks = {True: "ok", False: "missing", None: "-"}
-        table(
-            ["", "what", "found", "remedy"],
-            [[marks[f.ok], f.name, f.found, f.remedy] for f in findings],
-        )
 
 
 @app.command(epilog="Example: heavyweight report quick-1 --out report.html")

@@ -25,7 +25,8 @@ def prepare(
     from heavyweight import models
 
     study = load_study(study_root() / "study.toml")
-    manifest = models.prepare(study.model(name), artefacts or list(models.ARTEFACTS), progress)
+    model = study.model(name)
+    manifest = models.prepare(model, artefacts or models.artefacts_of(model), progress)
     if as_json:
         emit(manifest.model_dump(mode="json"))
     else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from heavyweight.cli.output import progress
+from heavyweight.calibrations import InstrumentFolder
+from heavyweight.cli.output import AsJson, emit, progress, say, table
 from heavyweight.errors import StoreError
 from heavyweight.paths import study_root
 from heavyweight.store import RUN_FILE, RunFolder
@@ -43,3 +45,45 @@ def find_run(name: str) -> RunFolder:
         if path.is_dir():
             return RunFolder.open(path)
     return RunFolder.open(root / "data" / "runs" / name)
+
+
+def list_runs(as_json: AsJson = False) -> None:
+    """The runs that are here."""
+    rows: list[dict[str, Any]] = []
+    for folder in all_runs():
+        record = folder.run
+        sessions = folder.sessions()
+        try:
+            done = sum(session.record.complete for session in sessions)
+        except StoreError as damaged:
+            progress(f"left out: {say(folder.path)}: {damaged}")
+            continue
+        planned = record.blocks * len(record.arms)
+        instrument = InstrumentFolder.of(folder.path)
+        rows.append(
+            {
+                "run": say(folder.path),
+                "profile": record.profile,
+                "created_utc": record.created_utc,
+                "sessions_complete": done,
+                "sessions_planned": planned,
+                "calibrated": instrument.exists and instrument.record.complete,
+                "emulated": record.emulated,
+            }
+        )
+    if as_json:
+        emit(rows)
+    else:
+        table(
+            ["run", "profile", "begun (UTC)", "client's error", "sessions"],
+            [
+                [
+                    r["run"],
+                    r["profile"] + (" EMULATED" if r["emulated"] else ""),
+                    r["created_utc"],
+                    "known" if r["calibrated"] else "not known",
+                    f"{r['sessions_complete']}/{r['sessions_planned']}",
+                ]
+                for r in rows
+            ],
+        )

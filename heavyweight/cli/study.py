@@ -8,19 +8,22 @@ from typing import Annotated, Any
 import typer
 
 from heavyweight import design, runner
-from heavyweight.calibrations import InstrumentFolder
 from heavyweight.cli.display import StudyDisplay
 from heavyweight.cli.output import AsJson, console, emit, errors, progress, say, table
-from heavyweight.cli.runs import all_runs, find_run
+from heavyweight.cli.price import GpuName, PricePerHour, price_of
+from heavyweight.cli.rental import print_rental, rental
+from heavyweight.cli.runs import all_runs, find_run, list_runs
 from heavyweight.cli.setup import set_up
 from heavyweight.cli.width import blocks_for, print_blocks, relative
-from heavyweight.errors import BadInput, StoreError
+from heavyweight.errors import BadInput
+from heavyweight.fitting import fitting, left_out
 from heavyweight.job import Job, expected_minutes, planned_calibration, prepare_job
 from heavyweight.machine import gpus
 from heavyweight.parameters import Parameters
 from heavyweight.paths import study_root
 
 app = typer.Typer(no_args_is_help=True, help="Plan a study, run it, look at it.")
+app.command(name="list", epilog="Example: heavyweight study list --json")(list_runs)
 
 ProfileName = Annotated[str, typer.Option("--profile", "-p", help="A profile of study.toml.")]
 RunName = Annotated[str, typer.Option("--run", help="Name of the run; empty: the newest begun.")]
@@ -44,9 +47,19 @@ def _job(
     if chosen.needs_gpu and not gpus():
         raise BadInput(
             f"profile {profile!r} needs a GPU and there is none here",
-            "an NVIDIA GPU and its driver (nvidia-smi lists it)",
+            "an NVIDIA GPU and its driver (`heavyweight doctor --gpu` says what is wrong)",
             "run it on a GPU machine; here: --profile quick",
         )
+    loaded = study.model(str(given.get("model") or chosen.model))
+    if arm:
+        chosen = chosen.model_copy(update={"arms": [study.arm(name).name for name in arm]})
+    for name, why in left_out(study, chosen, loaded, len(gpus())).items():
+        progress(f"left out: {name} {why}")
+    fitted = fitting(study, chosen, loaded, len(gpus()))
+    if arm:
+        arm = fitted.arms
+    else:
+        chosen = fitted
     for name in arm or chosen.arms:
         # Refuse a URL for the wrong arm and the like before anything is written.
         Parameters.checked({"arm": study.arm(name).name, **given}).applied_to(study.arm(name))
@@ -68,6 +81,15 @@ def _job(
 )
 def plan(
     profile: ProfileName = "quick",
+    model: Annotated[str | None, typer.Option(help="Another model of study.toml.")] = None,
+    gpu: GpuName = "",
+    gpu_count: Annotated[
+        int | None, typer.Option("--gpus", min=1, help="How many GPUs; else those here, or one.")
+    ] = None,
+    price_per_hour: PricePerHour = None,
+    mbit_s: Annotated[
+        float, typer.Option("--mbit-s", help="Bandwidth of the downloads to a rented machine.")
+    ] = 1000.0,
     width: Annotated[
         str, typer.Option(help="Blocks for ratios this sure: 5% is ratio / 1.05 to ratio x 1.05.")
     ] = "",
@@ -81,19 +103,30 @@ def plan(
     if pilot and half_width is None:
         raise BadInput("--pilot without --width", "both", "say how wide the interval may be")
     study = design.load_study(study_root() / "study.toml")
-    chosen = study.profile(profile)
+    asked = study.profile(profile)
+    loaded = study.model(model or asked.model)
+    here = gpus()
+    count = gpu_count or len(here) or 1
+    gone = left_out(study, asked, loaded, count)
+    chosen = fitting(study, asked, loaded, count)
     sessions = design.plan(study, chosen)
     calibration = planned_calibration(chosen)
     minutes = expected_minutes(study, chosen, all_runs())
     steps: list[design.Step] = [*([calibration] if calibration else []), *sessions]
     total = sum(minutes.get(step.arm, 0.0) for step in steps)
+    rented = None
+    if chosen.needs_gpu or gpu or price_per_hour is not None:
+        price = price_of(price_per_hour, gpu, count, [one["name"] for one in here])
+        rented = rental(study, chosen, loaded, minutes, price, mbit_s)
     needed = blocks_for(chosen, half_width, pilot) if half_width else None
     if as_json:
         emit(
             {
                 "width": needed,
                 "profile": chosen.name,
-                "model": chosen.model,
+                "model": loaded.name,
+                "left_out": gone,
+                "rental": rented.as_json() if rented else None,
                 "experiment": chosen.experiment,
                 "calibration": calibration
                 and {
@@ -119,7 +152,7 @@ def plan(
             }
         )
         return
-    console.print(f"{chosen.name}: {chosen.about}. Model {study.model(chosen.model).title}, ")
+    console.print(f"{chosen.name}: {chosen.about}. Model {loaded.title}, ")
     lengths = "; ".join(f"{asked} in, {answered} out" for asked, answered in chosen.lengths)
     usual = f"{chosen.output_tokens} output tokens, about {study.same.prompt_tokens} prompt"
     console.print(f"tokens: {lengths}." if lengths else f"{usual}.")
@@ -135,6 +168,10 @@ def plan(
     if calibration:
         console.print("instrument: the client's own error at these loads, measured first.")
     console.print(f"{len(sessions)} sessions, about {total:.0f} minutes, once installed.")
+    for name, why in gone.items():
+        console.print(f"Left out: {name} {why}.", markup=False)
+    if rented:
+        print_rental(rented)
     if needed:
         print_blocks(needed, chosen, sum(minutes.get(arm, 0.0) for arm in chosen.arms))
 
@@ -208,49 +245,6 @@ def run_study(
     else:
         progress(f"The page is made by: heavyweight report {job.folder.run.run}")
     progress(f"The raw data: {say(job.folder.path)}")
-
-
-@app.command(name="list", epilog="Example: heavyweight study list --json")
-def list_runs(as_json: AsJson = False) -> None:
-    """The runs that are here."""
-    rows: list[dict[str, Any]] = []
-    for folder in all_runs():
-        record = folder.run
-        sessions = folder.sessions()
-        try:
-            done = sum(session.record.complete for session in sessions)
-        except StoreError as damaged:
-            progress(f"left out: {say(folder.path)}: {damaged}")
-            continue
-        planned = record.blocks * len(record.arms)
-        instrument = InstrumentFolder.of(folder.path)
-        rows.append(
-            {
-                "run": say(folder.path),
-                "profile": record.profile,
-                "created_utc": record.created_utc,
-                "sessions_complete": done,
-                "sessions_planned": planned,
-                "calibrated": instrument.exists and instrument.record.complete,
-                "emulated": record.emulated,
-            }
-        )
-    if as_json:
-        emit(rows)
-    else:
-        table(
-            ["run", "profile", "begun (UTC)", "client's error", "sessions"],
-            [
-                [
-                    r["run"],
-                    r["profile"] + (" EMULATED" if r["emulated"] else ""),
-                    r["created_utc"],
-                    "known" if r["calibrated"] else "not known",
-                    f"{r['sessions_complete']}/{r['sessions_planned']}",
-                ]
-                for r in rows
-            ],
-        )
 
 
 def _print_summary(name: str, as_json: bool) -> None:

@@ -16,7 +16,7 @@ def print_summary(assessment: Assessment) -> None:
     console.print(f"{run.run}: profile {run.profile}, {run.blocks} blocks.{emulated}", markup=False)
     if not assessment.cells.empty:
         speeds = tables.throughput(throughput_table(assessment)).rename_axis(index="users")
-        _print_frame(speeds, "Throughput, tok/s [95%]")
+        print_frame(speeds, "Throughput, tok/s [95%]")
     for contrast in run.contrasts if not assessment.cells.empty else ():
         found = ratio_table(assessment, contrast)
         rows = [
@@ -49,7 +49,7 @@ def print_checks(assessment: Assessment) -> None:
         loads = assessment.cells.set_index("cell_id")
         named = wide[order].assign(load=loads.apply(tables.load_of, axis=1))
         named = named.assign(session=loads["session"]).set_index(["session", "load"]).sort_index()
-        _print_frame(named, "Checks by cell")
+        print_frame(named, "Checks by cell")
     result = summary(assessment)
     _print_failed(result)
     for row in assessment.missing.to_dict("records"):
@@ -72,7 +72,8 @@ def _print_failed(result: dict) -> None:
         console.print(f"cannot be read: {problem}", markup=False)
 
 
-def _print_frame(frame: pd.DataFrame, title: str) -> None:
+def print_frame(frame: pd.DataFrame, title: str) -> None:
+    """A frame as a table, its index as columns."""
     flat = frame.reset_index()
     head = [" ".join(map(str, c)).strip() if isinstance(c, tuple) else str(c) for c in flat.columns]
     table(head, flat.astype(object).to_numpy().tolist(), title)

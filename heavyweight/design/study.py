@@ -39,9 +39,11 @@ class Model(_Table):
     quantisation: str | None = None
     end_token_ids: list[int] = []
     never_token_id: int | None = None
-    chat_template: Literal["chatml", "llama3", "granite"] | None = None
+    chat_template: Literal["chatml", "llama3", "granite", "qwen3"] | None = None
     checkpoint_repo: str | None = None
+    awq_repo: str | None = None
     gguf_repo: str | None = None
+    gated: bool = False
 
 
 class Arm(_Table):
@@ -51,7 +53,7 @@ class Arm(_Table):
     label: str
     server: Literal["ollama", "vllm", "openai", "emulated"]
     version: str | None = None
-    artefact: Literal["gguf-q4", "gguf-f16", "checkpoint", "none"]
+    artefact: Literal["gguf-q4", "gguf-f16", "checkpoint", "checkpoint-awq", "none"]
     slots: int | None = Field(default=None, ge=1)
     dtype: Literal["bfloat16", "float16", "auto"] | None = None
     flags: list[str] = []
@@ -182,11 +184,16 @@ class Study(_Table):
     @model_validator(mode="before")
     @classmethod
     def _names(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Each model, arm and profile knows its own name."""
+        """Each model, arm and profile knows its own name; a profile may be like one before it."""
         named = dict(data)
         for kind in ("models", "arms", "profiles"):
             entries = data.get(kind, {})
             named[kind] = {k: {**v, "name": k} for k, v in entries.items()}
+        profiles = named["profiles"]
+        for name, profile in profiles.items():
+            if like := profile.pop("like", None):
+                _known(f"profiles.{name}.like", like, profiles)
+                profiles[name] = {**profiles[like], **profile}
         return named
 
     @model_validator(mode="after")

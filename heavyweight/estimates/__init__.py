@@ -1,6 +1,7 @@
 """A run's rows -> tidy tables of estimates with intervals; only VALID cells enter."""
 
 from heavyweight.estimates.assessment import Assessment, assess
+from heavyweight.estimates.cost import cost_table
 from heavyweight.estimates.crossings import crossover_table
 from heavyweight.estimates.goodput import Objective, goodput_table, objective_at_one_user
 from heavyweight.estimates.instrument import instrument_table
@@ -9,13 +10,14 @@ from heavyweight.estimates.precision import inside_table, methods_table, precisi
 from heavyweight.estimates.queues import queue_table
 from heavyweight.estimates.scaling import growth_table, scaling_table
 from heavyweight.estimates.selftest import self_test_table
-from heavyweight.estimates.summary import summary
+from heavyweight.estimates.summary import plain_records, summary
 from heavyweight.estimates.tables import ratio_table, throughput_table
 
 __all__ = [
     "Assessment",
     "Objective",
     "assess",
+    "cost_table",
     "crossover_table",
     "goodput_table",
     "growth_table",
@@ -24,6 +26,7 @@ __all__ = [
     "latency_table",
     "methods_table",
     "objective_at_one_user",
+    "plain_records",
     "precision_table",
     "queue_table",
     "ratio_table",

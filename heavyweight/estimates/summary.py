@@ -39,14 +39,14 @@ def summary(assessment: Assessment) -> dict[str, Any]:
             "missing": len(assessment.missing),
         },
         "work_ok": bool(complete and cells["work_valid"].all()),
-        "throughput": _records(throughput_table(assessment)),
-        "ratios": [row for table in ratios for row in _records(table)],
-        "invalid": _records(invalid),
+        "throughput": plain_records(throughput_table(assessment)),
+        "ratios": [row for table in ratios for row in plain_records(table)],
+        "invalid": plain_records(invalid),
         "problems": list(assessment.problems),
     }
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def plain_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain values; NaN, infinity and missing are None."""
     return [
         {str(name): _plain(value) for name, value in row.items()}

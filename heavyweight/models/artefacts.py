@@ -16,7 +16,9 @@ from heavyweight.store import read_json, write_json
 
 MANIFEST = "manifest.json"
 GGUF_Q4, GGUF_F16, CHECKPOINT, NONE = "gguf-q4", "gguf-f16", "checkpoint", "none"
-ARTEFACTS = (GGUF_Q4, GGUF_F16, CHECKPOINT)
+CHECKPOINT_AWQ = "checkpoint-awq"  # published at 4 bits, where the model has an awq_repo
+ARTEFACTS = (GGUF_Q4, GGUF_F16, CHECKPOINT)  # of every model
+ALL_ARTEFACTS = (*ARTEFACTS, CHECKPOINT_AWQ)
 REMEDY = "heavyweight models prepare"
 
 
@@ -25,7 +27,7 @@ class PreparedArtefact:
     """What a server is given to load.
 
     Attributes:
-        name: gguf-q4, gguf-f16 or checkpoint.
+        name: gguf-q4, gguf-f16, checkpoint or checkpoint-awq.
         path: the GGUF file, or the folder of the checkpoint.
         sha256: its checksum, as in :class:`Artefact`.
         size_bytes: of all its files.
@@ -39,6 +41,11 @@ class PreparedArtefact:
     size_bytes: int
     ollama_name: str | None
     dtypes: dict[str, int]
+
+
+def artefacts_of(model: Model) -> list[str]:
+    """All artefacts that a model can have."""
+    return [*ARTEFACTS, *([CHECKPOINT_AWQ] if model.awq_repo else [])]
 
 
 def model_folder(model: Model) -> Path:
@@ -70,7 +77,7 @@ def describe_artefact(name: str, path: Path, dtypes: dict[str, int], made_from: 
     """Describe an artefact that was just made: read it once for its checksums.
 
     Args:
-        name: gguf-q4, gguf-f16 or checkpoint.
+        name: gguf-q4, gguf-f16, checkpoint or checkpoint-awq.
         path: file or folder, directly in the model's folder.
         dtypes: format of the weights: number of tensors.
         made_from: from what, and with which changes.
@@ -154,7 +161,7 @@ def artefact(model: Model, name: str) -> PreparedArtefact | None:
         raise NotInstalled(f"{name} of {model.name} was not prepared", "", REMEDY)
     if wrong := damage(model_folder(model), entry, read=False):
         raise NotInstalled(f"{name} of {model.name} is damaged: {wrong}", "", REMEDY)
-    if name != CHECKPOINT and entry.ollama_name is None:
+    if name in (GGUF_Q4, GGUF_F16) and entry.ollama_name is None:
         raise NotInstalled(f"Ollama does not know {name} of {model.name} yet", "", REMEDY)
     return PreparedArtefact(
         name=name,
@@ -170,10 +177,16 @@ def check_names(model: Model, names: list[str]) -> None:
     """Refuse artefacts that there are not.
 
     Raises:
-        BadInput: an unknown name, or a model without weights.
+        BadInput: an unknown name, a model without weights, or without those of AWQ.
     """
-    unknown = [name for name in names if name not in ARTEFACTS]
+    unknown = [name for name in names if name not in ALL_ARTEFACTS]
     if unknown:
-        raise BadInput(f"unknown artefact {unknown[0]!r}", f"one of {', '.join(ARTEFACTS)}")
+        raise BadInput(f"unknown artefact {unknown[0]!r}", f"one of {', '.join(ALL_ARTEFACTS)}")
     if names and model.source == NONE:
         raise BadInput(f"model {model.name} has no weights", "a model with a source in study.toml")
+    if CHECKPOINT_AWQ in names and model.awq_repo is None:
+        raise BadInput(
+            f"model {model.name} has no {CHECKPOINT_AWQ}",
+            "an awq_repo in study.toml",
+            "leave that artefact out, or name the repository of its AWQ weights",
+        )

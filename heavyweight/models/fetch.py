@@ -18,7 +18,7 @@ from heavyweight.servers.base import Progress
 from heavyweight.servers.installing import sha256_of, step
 
 PACKAGES = "packages.txt"
-OPEN_MODEL = "granite-3.3-8b"  # of study.toml, of about the size of the gated one
+OPEN_MODEL = "qwen3-8b"  # of study.toml, of about the size of the gated one
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 

@@ -20,7 +20,7 @@ class FileEntry(Record):
 class Artefact(Record):
     """What one kind of server loads."""
 
-    name: str = unit("gguf-q4, gguf-f16 or checkpoint")
+    name: str = unit("gguf-q4, gguf-f16, checkpoint or checkpoint-awq")
     path: str = unit("file or folder, below the model's folder")
     sha256: str = unit("checksum of the file; of the list of names and checksums for a folder")
     size_bytes: int = unit("size of all files", "bytes")
@@ -78,8 +78,8 @@ class Manifest(Record):
         for one in self.artefacts.values():
             formats = ", ".join(f"{n} {name}" for name, n in sorted(one.dtypes.items()))
             lines += [
-                f"  {one.name:<10} {one.size_bytes / 1e6:9.1f} MB  {one.sha256[:16]}  {formats}",
-                f"  {'':<10} {one.made_from}",
+                f"  {one.name:<14} {one.size_bytes / 1e6:9.1f} MB  {one.sha256[:16]}  {formats}",
+                f"  {'':<14} {one.made_from}",
             ]
         if self.weights:
             lines += ["same weights:", f"  {self.weights.text()}"]

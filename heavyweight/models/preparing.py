@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,8 +13,9 @@ from heavyweight.design import Arm, Model, Study, load_study
 from heavyweight.errors import BadInput, InstallFailed
 from heavyweight.models import answers, fetch, ollama_models
 from heavyweight.models.artefacts import (
-    ARTEFACTS,
+    ALL_ARTEFACTS,
     CHECKPOINT,
+    CHECKPOINT_AWQ,
     GGUF_F16,
     GGUF_Q4,
     check_names,
@@ -30,6 +32,7 @@ from heavyweight.models.gguf_files import (
     write_f16,
 )
 from heavyweight.models.manifest import Artefact, Manifest
+from heavyweight.models.sizes import disk_bytes
 from heavyweight.models.weights import Checkpoint, checkpoint_dtypes, compare
 from heavyweight.paths import STUDY_FILE, study_root
 from heavyweight.servers.base import Progress
@@ -38,9 +41,7 @@ from heavyweight.servers.installing import find, sha256_of
 CHECKPOINT_FILES = ["*.safetensors", "*.json", "*.jinja"]
 PYPI = "pypi"
 CHANGES = "end tokens suppressed"
-
-# Bytes on disk for each parameter, at the most: with the source, and with Ollama's own copy.
-BYTES_PER_PARAMETER = {GGUF_Q4: 3 * 0.75, GGUF_F16: 2 * 2.0, CHECKPOINT: 2.0}
+CHECKPOINTS = (CHECKPOINT, CHECKPOINT_AWQ)
 
 
 def prepare(
@@ -58,7 +59,7 @@ def prepare(
 
     Args:
         model: of study.toml.
-        artefacts: which of gguf-q4, gguf-f16 and checkpoint.
+        artefacts: which of gguf-q4, gguf-f16, checkpoint and checkpoint-awq.
         progress: gets a line for each step.
         study: gives the arms; by default study.toml.
         ask: ask the servers, too.
@@ -71,7 +72,7 @@ def prepare(
         NotInstalled: a server is missing, or a gated repository is not open.
         InstallFailed: a step ended badly, or artefacts that must be equal are not.
     """
-    wanted = [name for name in ARTEFACTS if name in set(artefacts)]
+    wanted = [name for name in ALL_ARTEFACTS if name in set(artefacts)]
     check_names(model, [*artefacts])
     return Preparation(model, progress, study).run(wanted, ask)
 
@@ -102,7 +103,7 @@ class Preparation:
                 self._make(name)
             self._compare_weights()
             for name in wanted:
-                if name != CHECKPOINT:
+                if name not in CHECKPOINTS:
                     self._give_to_ollama(name)
             if ask:
                 self._ask(wanted)
@@ -139,7 +140,7 @@ class Preparation:
 
     def _check_space(self, missing: list[str]) -> None:
         """Refuse to begin what cannot fit."""
-        need = sum(BYTES_PER_PARAMETER[name] for name in missing) * self.model.parameters
+        need = disk_bytes(self.model, missing)
         free = shutil.disk_usage(self.folder).free
         if need > free:
             raise BadInput(
@@ -150,9 +151,10 @@ class Preparation:
 
     def _make(self, name: str) -> None:
         """Make one artefact."""
-        if name == CHECKPOINT:
-            path = self.folder / CHECKPOINT
-            made_from = self._make_checkpoint(path)
+        if name in CHECKPOINTS:
+            path = self.folder / name
+            make = self._make_checkpoint if name == CHECKPOINT else self._fetch_awq
+            made_from = make(path)
             dtypes = checkpoint_dtypes(path)
         else:
             path = self.folder / f"{self.model.name}-{ollama_models.SUFFIX[name]}.gguf"
@@ -181,11 +183,32 @@ class Preparation:
             source = self._source()
             fetch.checkpoint_from_gguf(self._vllm_python(), source, path, self.progress)
             return f"{source.name}, dequantised to bfloat16"
-        repo = self.model.checkpoint_repo or ""
+        return self._fetch_checkpoint(self.model.checkpoint_repo or "", path)
+
+    def _fetch_checkpoint(self, repo: str, path: Path) -> str:
         revision = fetch.from_hugging_face(
             self._vllm_python(), repo, CHECKPOINT_FILES, path, self.progress
         )
         return f"{repo} at {revision}"
+
+    def _fetch_awq(self, path: Path) -> str:
+        """Weights that somebody quantised and published; not this study's own, and told as such.
+
+        Raises:
+            InstallFailed: what was fetched is not quantised by AWQ.
+        """
+        repo = self.model.awq_repo or ""
+        made_from = self._fetch_checkpoint(repo, path)
+        try:
+            config = json.loads((path / "config.json").read_text("utf-8"))
+            method = str(config["quantization_config"]["quant_method"])
+        except (OSError, ValueError, KeyError, TypeError):
+            method = "none that its config.json names"
+        if method.lower() != "awq":
+            raise InstallFailed(
+                f"{repo} is quantised by {method}", "awq", "correct awq_repo in study.toml"
+            )
+        return made_from
 
     def _source(self) -> Path:
         """The original GGUF file, fetched if it is missing or damaged."""

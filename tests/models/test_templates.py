@@ -32,6 +32,14 @@ CHECKPOINTS = {
         "'<|end_header_id|>\n\n' + message['content']|trim + '<|eot_id|>' }}{%- endfor %}"
         "{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}"
     ),
+    "qwen3-8b": (
+        "{{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}"
+        "{%- for message in messages[1:] %}{{- '<|im_start|>' + message.role + '\n' + "
+        "message.content + '<|im_end|>' + '\n' }}{%- endfor %}"
+        "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}"
+        "{%- if enable_thinking is defined and enable_thinking is false %}"
+        "{{- '<think>\n\n</think>\n\n' }}{%- endif %}{%- endif %}"
+    ),
     "granite-3.3-8b": (
         "{{- '<|start_of_role|>system<|end_of_role|>' + messages[0]['content'] + "
         "'<|end_of_text|>\n' }}{%- for message in messages[1:] %}{{- '<|start_of_role|>' + "
@@ -40,7 +48,7 @@ CHECKPOINTS = {
     ),
 }
 END_TEXT = {"smollm2-135m": "<|im_end|>", "llama-3.1-8b": "<|eot_id|>",
-            "granite-3.3-8b": "<|end_of_text|>"}  # fmt: skip
+            "qwen3-8b": "<|im_end|>", "granite-3.3-8b": "<|end_of_text|>"}  # fmt: skip
 STUDY = load_study(study_root(Path(__file__)) / "study.toml")
 MODELS = [model for model in STUDY.models.values() if model.source != "none"]
 

@@ -8,13 +8,13 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import uv
 
 from heavyweight import machine
+from heavyweight.doctor.finding import Finding
 from heavyweight.errors import StudyError
 from heavyweight.models import artefacts
 from heavyweight.paths import cache_dir, scrub
@@ -29,23 +29,6 @@ FREE_GB = 20  # vLLM's environment and uv's cache of it, the models, Ollama's co
 FREE_GB_INSTALLED = 2
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SERVERS_INSTALL = "heavyweight servers install"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked for.
-
-    Attributes:
-        name: what.
-        found: what there is, in words, without names of this machine.
-        ok: None where the study can do without it, or cannot tell.
-        remedy: what to do; empty where nothing is to be done.
-    """
-
-    name: str
-    found: str
-    ok: bool | None
-    remedy: str = ""
 
 
 def examine() -> list[Finding]:
