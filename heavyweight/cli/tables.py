@@ -7,6 +7,7 @@ import pandas as pd
 from heavyweight import tables
 from heavyweight.cli.output import console, table
 from heavyweight.estimates import Assessment, ratio_table, summary, throughput_table
+from heavyweight.estimates.frames import LOAD
 
 
 def print_summary(assessment: Assessment) -> None:
@@ -20,12 +21,13 @@ def print_summary(assessment: Assessment) -> None:
         found = ratio_table(assessment, contrast)
         rows = [
             [
-                row["users"],
+                ", ".join(filter(None, (str(row["users"]), length))),
                 tables.interval(row["ratio"], row["low"], row["high"]),
                 row["blocks"],
                 "; ".join(part for part in (row["note"], row["blocks_left_out"]) if part),
             ]
-            for row in found.to_dict("records")
+            for length, part in tables.by_length(found)
+            for row in part.to_dict("records")
         ]
         label = tables.contrast_label(assessment, contrast)
         table(["users", "ratio [95%]", "blocks", "note"], rows, f"{contrast}: {label}, tok/s")
@@ -43,13 +45,16 @@ def print_checks(assessment: Assessment) -> None:
     checks = assessment.checks
     if not checks.empty:
         checks = checks.assign(passed=checks["passed"].map({True: "ok", False: "FAILED"}))
-        wide = checks.pivot(index=["session", "users"], columns="check", values="passed")
+        several = len(checks[LOAD[1:]].drop_duplicates()) > 1
+        key = ["session", *(LOAD if several else LOAD[:1])]
+        wide = checks.pivot(index=key, columns="check", values="passed")
         order = list(dict.fromkeys(checks["check"]))
         _print_frame(wide[order].reset_index().set_index("session"), "Checks by cell")
     result = summary(assessment)
     _print_failed(result)
     for row in assessment.missing.to_dict("records"):
-        console.print(f"missing: {row}", markup=False)
+        known = {name: value for name, value in row.items() if value is not pd.NA}
+        console.print(f"missing: {known}", markup=False)
     console.print(
         "The work is whole and equal."
         if result["work_ok"]
