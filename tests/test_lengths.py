@@ -1,4 +1,4 @@
-"""Lengths of prompts and answers: which cells are planned, and where a ratio moves, by known truth."""
+"""Lengths of prompts and answers: what is planned, and where a ratio moves, by known truth."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
+from heavyweight import figures, tables
+from heavyweight.cli.tables import print_checks, print_summary
 from heavyweight.errors import BadInput
 from heavyweight.estimates import (
     assess,
     length_times_table,
     lengths_table,
     moves_table,
-    ratio_table,
     rates_table,
+    ratio_table,
     summary,
 )
 from heavyweight.estimates.lengths import RATIOS
+from heavyweight.store import CellFile
 from tests.synthetic import SyntheticArm, write_run
 
 LENGTHS = [(64, 16), (64, 128), (512, 16), (1500, 16), (1500, 128)]
@@ -66,7 +70,7 @@ def test_each_pair_of_lengths_is_planned_and_has_its_ratio(run):
 def test_a_cell_of_one_length_that_is_not_there_is_missing(tmp_path):
     folder = write_run(tmp_path / "run", arms=(SLOW, FAST), users=(4,), blocks=2, lengths=LENGTHS)
     for path in (folder.path / "b02-fast").glob("n*.parquet"):
-        cell = next(c for c in folder.sessions()[-1].cells() if c.path == path).cell
+        cell = CellFile(path).cell
         if (cell.prompt_tokens_target, cell.output_tokens) in [(512, 16), (64, 128)]:
             path.unlink()
     run = assess(folder)
@@ -78,12 +82,10 @@ def test_a_cell_of_one_length_that_is_not_there_is_missing(tmp_path):
     assert not summary(run)["work_ok"]
     rows = moves_table(run, "A")
     assert set(rows["blocks"]) == {1}
-    assert rows["note"].str.contains("block 2 lacks 512 in 16 out, 64 in 128 out").sum() == 0, (
-        "in a ratio the other arm's cell is left out too"
-    )
+    assert rows["note"].str.contains("block 2 lacks 512 in 16 out, 64 in 128 out").all()
     assert rows["moves"].isna().all(), "one block has no interval"
     fast = rates_table(run).set_index(["arm", "rate"]).loc[("fast", "prompt_tokens")]
-    assert "block 2 lacks 64 in 128 out, 512 in 16 out" in fast["note"]
+    assert "block 2 lacks 512 in 16 out, 64 in 128 out" in fast["note"]
 
 
 def test_the_slopes_are_those_of_a_fit_by_hand(run):
@@ -140,9 +142,7 @@ def test_rates_of_reading_and_writing_are_the_truth(run):
 
 
 def test_times_by_lengths_are_the_truth(run):
-    table = length_times_table(run).set_index(
-        ["arm", "quantity", "prompt_tokens", "output_tokens"]
-    )
+    table = length_times_table(run).set_index(["arm", "quantity", "prompt_tokens", "output_tokens"])
     for prompt, answer in LENGTHS:
         first = table.loc[("fast", "ttft_p50_ms", prompt, answer), "value"]
         assert first == pytest.approx(FAST.first_ms(prompt), rel=0.06)
@@ -167,3 +167,77 @@ def test_a_run_that_has_only_begun(tmp_path):
     assert moves_table(run, "A").empty
     assert rates_table(run).empty
     assert len(lengths_table(run, "A")) == len(RATIOS)
+
+
+def words(figure):
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_the_map_has_each_ratio_with_its_interval(folder, run):
+    provenance = figures.Provenance.of(folder)
+    table = lengths_table(run, "A")
+    figure = figures.lengths_map(table, provenance, ("throughput_tok_s", "ttft_p50_ms"))
+    said = words(figure)
+    assert "EMULATED" in said
+    for row in table[table["quantity"] == "throughput_tok_s"].itertuples():
+        sure = "*" if row.low > 1 or row.high < 1 else ""
+        ends = f"{tables.number(row.low)} to {tables.number(row.high)}"
+        assert f"{tables.number(row.ratio)}{sure}\n{ends}" in said
+    speed, first = (axes.images[0] for axes in figure.axes)
+    assert speed.norm.vmin == -speed.norm.vmax, "white is a ratio of 1"
+    # Ahead is the same colour in both: more tokens a second, less time.
+    assert speed.get_array()[0, 0] > 0
+    assert (first.get_array()[0, 0] > 0) == (
+        table.query("quantity == 'ttft_p50_ms'")["ratio"].iloc[0] < 1
+    )
+    assert figure._repr_mimebundle_()
+
+
+def test_times_by_lengths_are_drawn_with_their_intervals(folder, run):
+    table = length_times_table(run)
+    figure = figures.length_times(table, figures.Provenance.of(folder))
+    first = figure.axes[0]
+    mine = table[(table["arm"] == "fast") & (table["quantity"] == "ttft_p50_ms")]
+    mine = mine[mine["output_tokens"] == 16].sort_values("prompt_tokens")
+    lines = [list(line.get_ydata()) for line in first.get_lines()]
+    assert any(line == pytest.approx(list(mine["value"])) for line in lines)
+    assert "16, 128 out" in words(figure), "two labels that would lie on each other are one"
+    assert figure._repr_mimebundle_()
+
+
+def test_where_no_cell_is_valid_the_figures_say_so(tmp_path):
+    folder = write_run(
+        tmp_path / "bad", users=(4,), lengths=LENGTHS[:3], blocks=1, calibrated=False
+    )
+    run, provenance = assess(folder), figures.Provenance.of(folder)
+    for figure in (
+        figures.lengths_map(lengths_table(run, "A"), provenance),
+        figures.length_times(length_times_table(run), provenance),
+    ):
+        assert "no VALID cell" in words(figure)
+        assert figure._repr_mimebundle_()
+    assert set(tables.moves(moves_table(run, "A"))["an answer twice as long"]) == {"-"}
+
+
+def test_the_tables_for_a_reader(run):
+    shown = tables.lengths(lengths_table(run, "A"))
+    assert list(shown.index) == [64, 64, 512, 1500, 1500]
+    assert list(shown["tokens out"]) == [16, 128, 16, 16, 128]
+    assert shown.columns[-1] == "median time per output token"
+    moved = tables.moves(moves_table(run, "A"))
+    assert "not told" not in moved.loc["tokens a second", "a prompt twice as long"]
+    assert list(tables.rates(rates_table(run)).index) == ["one slot", "four slots"]
+    assert len(tables.length_times(length_times_table(run)).columns) == 1 + 2 * 3
+    assert tables.cells(run).loc[4, "one slot"] == "15 of 15 VALID"
+    _, lines = tables.answers(run)
+    assert len(lines) == len(LENGTHS)
+    assert lines[0].startswith("4 users, 64 in, 16 out: ")
+
+
+def test_the_command_line_tells_lengths_apart(run, capsys):
+    print_summary(run)
+    print_checks(run)
+    said = capsys.readouterr()
+    said = said.out + said.err
+    assert "4, 1500 in, 128 out" in said
+    assert "The work is whole and equal." in said

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
+from heavyweight import figures, tables
 from heavyweight.errors import BadInput
 from heavyweight.estimates import (
     assess,
@@ -21,6 +23,7 @@ from heavyweight.estimates import (
 )
 from heavyweight.estimates.fairest import BEST
 from heavyweight.estimates.slots import EVERY
+from heavyweight.store import RunFolder
 from tests.synthetic import SyntheticArm, fail, write_run
 
 MB = 1_000_000
@@ -35,9 +38,14 @@ ARMS = (MANY, ONE, F16, EIGHT, OTHER)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "slots"
-    return assess(write_run(folder, arms=ARMS, users=(1, 8, 32), blocks=4, experiment="parallel"))
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "slots"
+    return write_run(path, arms=ARMS, users=(1, 8, 32), blocks=4, experiment="parallel")
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    return assess(folder)
 
 
 def rival(session):
@@ -218,3 +226,69 @@ def test_a_run_that_has_only_begun_has_empty_tables(tmp_path):
         assert table.empty
         assert "note" in table
     assert fairest_table(run, "A")["ratio"].isna().all()
+
+
+def drawn(folder: RunFolder):
+    """Every figure of slots."""
+    run, provenance = assess(folder), figures.Provenance.of(folder)
+    table = slots_table(run)
+    return {
+        "slots": figures.slots(table, provenance, "q4", "other"),
+        "map": figures.slots_map(table, provenance),
+        "memory": figures.slots_memory(table, memory_per_slot_table(run), provenance, "q4"),
+    }
+
+
+def words(figure):
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_the_figures_say_where_they_are_from_and_show_the_numbers(folder, run):
+    made = drawn(folder)
+    for name, figure in made.items():
+        assert "EMULATED" in [text.get_text() for text in figure.texts], name
+        assert "Data: run slots, 4 blocks" in words(figure), name
+        assert figure._repr_mimebundle_()
+    gain = slots_table(run, ["throughput_tok_s"]).set_index(["arm", "users"])
+    lines = {line.get_label(): line for line in made["slots"].axes[0].get_lines()}
+    drawn_y = list(lines["8 users"].get_ydata())
+    assert drawn_y == pytest.approx([gain.loc[(a, 8), "value"] for a in ("q4", "q4-8", "q4-32")])
+    assert tables.interval(*gain.loc[("q4-8", 8), ["value", "low", "high"]]) in words(made["map"])
+    assert "8 users: 20.0 [20.0, 20.0] MB a slot" in words(made["memory"])
+
+
+def test_where_no_cell_is_valid_the_figures_and_tables_say_so(tmp_path):
+    folder = write_run(tmp_path / "bad", arms=ARMS, users=(8,), blocks=2, calibrated=False)
+    run = assess(folder)
+    for name, figure in drawn(folder).items():
+        assert "no VALID cell" in words(figure), name
+        assert figure._repr_mimebundle_()
+    assert "no VALID cell" in tables.fairest(fairest_table(run, "A")).to_string()
+    assert tables.gains(gain_table(run)).loc["Q4, 8 slots", "8 users"] == "-"
+
+
+def test_the_tables_for_a_reader(run):
+    shown = tables.slots(slots_table(run))
+    assert list(shown.columns) == [
+        "users", "tok/s", "TTFT p50 (ms)", "TTFT p95 (ms)", "response p50 (ms)",
+        "response p95 (ms)", "memory (MB)",
+    ]  # fmt: skip
+    assert len(shown) == len(ARMS) * 3
+    assert shown["memory (MB)"].iloc[0] == "200 [200, 200]"
+    memory = tables.memory_per_slot(memory_per_slot_table(run))
+    assert memory.index[-1] == "each slot added to Q4, 1 slot"
+    assert memory.loc["Q4, 8 slots", "1 user"] == "20.0 [20.0, 20.0]"
+    best = tables.fairest(fairest_table(run, "A"))
+    assert best.iloc[-1]["chosen"].startswith("1 user: ")
+    asked = {"cores": ("other", "q4"), "none": ("q4", "nobody")}
+    told = tables.contrasts(run, contrast_table(run, asked, ("server_rss_bytes",)))
+    assert set(told.loc["cores", "ratio of"]) == {"resident memory"}
+    assert set(told.loc["none", "note"]) == {"not in this run: nobody"}
+    alone = assess_alone(run)
+    assert "differ in their slots only" in tables.gains(gain_table(alone)).to_string()
+
+
+def assess_alone(run):
+    """The run, of which one arm is left."""
+    sessions = run.sessions[run.sessions["arm"] == "other"]
+    return replace(run, sessions=sessions)

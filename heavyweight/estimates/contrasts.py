@@ -52,8 +52,9 @@ def contrast_table(
             for load in loads(assessment):
                 pairing = pair(assessment, arms, load, quantity)
                 value, low, high, note = ends(pairing.ratio(confidence))
+                left_out = pairing.note
                 if absent:
-                    note = f"not in this run: {', '.join(absent)}"
+                    note, left_out = f"not in this run: {', '.join(absent)}", ""
                 if pairing.restarted:
                     rest = ends(pairing.ratio(confidence, without=pairing.restarted))
                     again = {block: "needed a second start" for block in pairing.restarted}
@@ -62,7 +63,7 @@ def contrast_table(
                     {"contrast": name, "numerator": arms[0], "denominator": arms[1],
                      "quantity": quantity, **dict(zip(LOAD, load, strict=True)),
                      "blocks": len(pairing.numerator), "ratio": value, "low": low, "high": high,
-                     "note": note, "blocks_left_out": pairing.note}
+                     "note": note, "blocks_left_out": left_out}
                 )  # fmt: skip
     return tidy(rows, COLUMNS)
 

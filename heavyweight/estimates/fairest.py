@@ -13,6 +13,7 @@ from heavyweight.estimates.blocks import Blocks, by_block, loads, notes, tidy
 from heavyweight.estimates.contrasts import contrast_table, ends
 from heavyweight.estimates.frames import LOAD
 from heavyweight.estimates.pairing import paired
+from heavyweight.estimates.slots import slot_families
 from heavyweight.stats import mean_log_t
 
 COLUMNS = (
@@ -80,11 +81,11 @@ def fairest_table(
 
 
 def _rivals(assessment: Assessment, against: str, other: str) -> list[str]:
-    """Arms of the other arm's kind of server; the first arm is not among them."""
+    """Arms of the other arm's kind of server, but for the first arm, in the order of slots."""
     servers = assessment.sessions.drop_duplicates("arm").set_index("arm")["server"]
-    kind = servers.get(other)
-    found = [a for a in assessment.arms if a != against and servers.get(a, "") == kind]
-    return found or [other]
+    families = slot_families(assessment).values()
+    arms = list(dict.fromkeys([*(arm for one in families for arm in one), *assessment.arms]))
+    return [a for a in arms if a != against and servers.get(a) == servers.get(other)] or [other]
 
 
 def _best_by_others(found: Mapping[str, Blocks]) -> tuple[Blocks, Counter[str]]:

@@ -42,7 +42,7 @@ MEMORY_COLUMNS = (
     "family", "arm", "label", "slots", "base_slots", *LOAD, "blocks", "bytes_per_slot", "low",
     "high", "note",
 )  # fmt: skip
-EVERY = "every added slot"
+EVERY = "every"
 
 
 def slot_families(assessment: Assessment) -> dict[str, dict[str, int]]:
@@ -162,8 +162,9 @@ def memory_per_slot_table(assessment: Assessment, confidence: float = 0.95) -> p
             if len(set(arms.values())) > 2:
                 slopes, note = _slopes(arms, found)
                 rows.append(
-                    {**shared, "arm": EVERY, "label": EVERY, "slots": max(arms.values()),
-                     **_mean(slopes, confidence, note)}
+                    {**shared, "arm": EVERY,
+                     "label": f"each slot added to {assessment.label(family)}",
+                     "slots": max(arms.values()), **_mean(slopes, confidence, note)}
                 )  # fmt: skip
     return _whole(tidy(rows, MEMORY_COLUMNS))
 
