@@ -59,6 +59,7 @@ def run_record(
         emulated=any(arm.emulated for arm in chosen),
         blocks=profile.blocks,
         users=sorted(profile.users),
+        lengths=profile.lengths,
         arms=arms,
         contrasts={
             name: pair for name, pair in profile.contrasts.items() if set(pair) <= set(arms)
@@ -96,6 +97,8 @@ def open_run(root: Path, study: Study, profile: Profile, parameters: Parameters)
             update={
                 "blocks": max(run.blocks, parameters.block),
                 "users": sorted({*run.users, *users}),
+                # Of profiles that differ in their lengths, no load has all.
+                "lengths": run.lengths if run.lengths == profile.lengths else [],
                 "created_utc": run.created_utc,
             }
         )

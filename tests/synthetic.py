@@ -57,6 +57,9 @@ class SyntheticArm:
         ttft_ms: from the start of a request's work to its first token.
         itl_ms: between two tokens of a request that is alone.
         crowding: relative growth of the gap for each further request at work.
+        prompt_ms: from the start of a request's work, for each token of its prompt beyond 64.
+        memory_bytes: resident at the end of each cell.
+        artefact: checksum of what it loads.
     """
 
     name: str
@@ -65,14 +68,21 @@ class SyntheticArm:
     ttft_ms: float = 20.0
     itl_ms: float = 2.0
     crowding: float = 0.0
+    prompt_ms: float = 0.0
+    memory_bytes: int = 50_000_000
+    artefact: str | None = None
+
+    def first_ms(self, prompt_tokens: int) -> float:
+        """From the start of a request's work to its first token."""
+        return self.ttft_ms + self.prompt_ms * (prompt_tokens - 64)
 
     def gap_ms(self, users: int) -> float:
         """Time between two tokens of a request when ``users`` are active."""
         return self.itl_ms * (1 + self.crowding * (min(users, self.slots) - 1))
 
-    def tok_s(self, users: int, output_tokens: int) -> float:
+    def tok_s(self, users: int, output_tokens: int, prompt_tokens: int = 64) -> float:
         """True throughput over all users, without the spread of blocks and requests."""
-        service_ms = self.ttft_ms + (output_tokens - 1) * self.gap_ms(users)
+        service_ms = self.first_ms(prompt_tokens) + (output_tokens - 1) * self.gap_ms(users)
         idle_ms = TURNAROUND_MS if users <= self.slots else 0.0
         return min(users, self.slots) * output_tokens / (service_ms + idle_ms) * 1e3
 
@@ -84,14 +94,14 @@ ARMS = (
 
 
 def _requests(
-    arm: SyntheticArm, *, users: int, tokens: int, count: int, factor: float, rng: Rng
+    arm: SyntheticArm, *, users: int, tokens: int, prompt: int, count: int, factor: float, rng: Rng
 ) -> list[tuple[int, float, np.ndarray]]:
     """User, time of sending and arrival of each token (ms) of ``count`` requests."""
     slots = [0.0] * arm.slots
-    first_ms = factor * (arm.ttft_ms + (tokens - 1) * arm.gap_ms(1))
+    first_ms = factor * (arm.first_ms(prompt) + (tokens - 1) * arm.gap_ms(1))
     ready = [(0.0, 0)] + [(first_ms * (1 + u / users), u) for u in range(1, users)]
     heapq.heapify(ready)
-    offsets = arm.ttft_ms + arm.gap_ms(users) * np.arange(tokens)
+    offsets = arm.first_ms(prompt) + arm.gap_ms(users) * np.arange(tokens)
     noise = factor * np.exp(REQUEST_SPREAD * rng.standard_normal(count))
     made = []
     for scale in noise:
@@ -111,17 +121,21 @@ def _cell(
     block: int,
     users: int,
     tokens: int,
+    prompt: int,
     requests: int,
     spread: float,
 ) -> tuple[Cell, list[Row]]:
     """One cell and its rows: a ramp, a warm-up wave, a window of ``requests``, a drain."""
     key = f"{run.run}/{run.seed}/{arm.name}/{block}/{users}/{tokens}"
+    key += f"/{prompt}" * (prompt != 64)
     cell_id = hashlib.sha256(key.encode()).hexdigest()
     session_rng = np.random.default_rng(list(f"{run.seed}/{arm.name}/{block}".encode()))
     factor = float(np.exp(spread * session_rng.standard_normal()))
     rng = np.random.default_rng(int(cell_id, 16))
     count = 4 * users + requests + 2
-    made = _requests(arm, users=users, tokens=tokens, count=count, factor=factor, rng=rng)
+    made = _requests(
+        arm, users=users, tokens=tokens, prompt=prompt, count=count, factor=factor, rng=rng
+    )
     ends_ms = np.sort([stamps[-1] for _, _, stamps in made])
     begin_ms = ends_ms[2 * users]
     end_ms = ends_ms[2 * users + requests]
@@ -137,7 +151,7 @@ def _cell(
                 "request_id": f"{cell_id[:12]}-{i:05d}",
                 "response_id": f"chatcmpl-{i}",
                 "user": user,
-                "prompt_id": f"b{block:02d}-n{users:04d}-{i:05d}",
+                "prompt_id": f"b{block:02d}-n{users:04d}-{prompt}-{i:05d}",
                 "output_tokens_asked": tokens,
                 "due_ns": max(sent_ns - 20_000, 0),
                 "sent_ns": sent_ns,
@@ -145,7 +159,7 @@ def _cell(
                 "chunk_ns": chunk_ns,
                 "chunk_bytes": np.full(tokens, 5, np.int32),
                 "done_ns": int(chunk_ns[-1]),
-                "prompt_tokens": 60 + i % 9,
+                "prompt_tokens": prompt - 4 + i % 9,
                 "completion_tokens": tokens,
             }
         )
@@ -159,7 +173,7 @@ def _cell(
         block=block,
         users=users,
         output_tokens=tokens,
-        prompt_tokens_target=64,
+        prompt_tokens_target=prompt,
         seed=run.seed,
         start_id=1,
         emulated=True,
@@ -176,7 +190,7 @@ def _cell(
             other_cpu_s=0.0,
             steal_s=0.0,
             swapped_bytes=0,
-            server_rss_bytes=50_000_000,
+            server_rss_bytes=arm.memory_bytes,
         ),
         client={"loop": "synthetic"},
     )
@@ -195,11 +209,11 @@ def _session(run: Run, arm: SyntheticArm, block: int, order: int) -> Session:
         emulated=True,
         model="emulated",
         artefact="none",
-        artefact_sha256=None,
+        artefact_sha256=arm.artefact,
         slots=arm.slots,
         context_tokens=2048,
         identity=records.ServerIdentity(
-            server="emulated", version="0.1.0", model="emulated", model_digest=None
+            server="emulated", version="0.1.0", model="emulated", model_digest=arm.artefact
         ),
         machine=MACHINE,
         starts=[START],
@@ -234,6 +248,8 @@ def write_run(
     users: Sequence[int] = (1, 4, 8, 50),
     blocks: int = 3,
     output_tokens: int = 16,
+    lengths: Sequence[tuple[int, int]] = (),
+    experiment: str = "session",
     requests: int | None = None,
     spread: float = 0.03,
     seed: int = 20260519,
@@ -249,6 +265,8 @@ def write_run(
         arms: the servers; the contrast A is the last one over the first one.
         users: loads.
         output_tokens: tokens of each answer, one a chunk.
+        lengths: pairs of prompt and output tokens, each with every load; none: 64 and those above.
+        experiment: that the run says it is of.
         requests: finished in each window; by default 30 or 4 waves, the larger.
         spread: standard deviation of the log of a session's speed.
         seed: seed of the run.
@@ -262,6 +280,7 @@ def write_run(
     run = Run(
         run=path.name,
         profile="emulated",
+        experiment=experiment,
         seed=seed,
         created_utc=UTC,
         commit=None,
@@ -269,6 +288,7 @@ def write_run(
         emulated=True,
         blocks=blocks,
         users=list(users),
+        lengths=list(lengths),
         arms=[arm.name for arm in arms],
         contrasts={"A": (arms[-1].name, arms[0].name)},
         limits=LIMITS,
@@ -288,17 +308,18 @@ def write_run(
             for n in users:
                 if (block, arm.name, n) in skip:
                     continue
-                finished = requests or max(30, 4 * n)
-                cell, rows = _cell(
-                    run,
-                    arm,
-                    block=block,
-                    users=n,
-                    tokens=output_tokens,
-                    requests=finished,
-                    spread=spread,
-                )
-                if edit:
-                    cell, rows = edit(cell, rows)
-                write_cell(session_path, cell, table(rows))
+                for asked, answered in lengths or [(64, output_tokens)]:
+                    cell, rows = _cell(
+                        run,
+                        arm,
+                        block=block,
+                        users=n,
+                        tokens=answered,
+                        prompt=asked,
+                        requests=requests or max(30, 4 * n),
+                        spread=spread,
+                    )
+                    if edit:
+                        cell, rows = edit(cell, rows)
+                    write_cell(session_path, cell, table(rows))
     return folder

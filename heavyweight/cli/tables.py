@@ -21,12 +21,13 @@ def print_summary(assessment: Assessment) -> None:
         found = ratio_table(assessment, contrast)
         rows = [
             [
-                row["users"],
+                ", ".join(filter(None, (str(row["users"]), length))),
                 tables.interval(row["ratio"], row["low"], row["high"]),
                 row["blocks"],
                 "; ".join(part for part in (row["note"], row["blocks_left_out"]) if part),
             ]
-            for row in found.to_dict("records")
+            for length, part in tables.by_length(found)
+            for row in part.to_dict("records")
         ]
         label = tables.contrast_label(assessment, contrast)
         table(["users", "ratio [95%]", "blocks", "note"], rows, f"{contrast}: {label}, tok/s")
@@ -53,7 +54,8 @@ def print_checks(assessment: Assessment) -> None:
     result = summary(assessment)
     _print_failed(result)
     for row in assessment.missing.to_dict("records"):
-        console.print(f"missing: {row}", markup=False)
+        known = {name: value for name, value in row.items() if value is not pd.NA}
+        console.print(f"missing: {known}", markup=False)
     console.print(
         "The work is whole and equal."
         if result["work_ok"]

@@ -1,37 +1,38 @@
 """A run's rows -> tidy tables of estimates with intervals; only VALID cells enter."""
 
 from heavyweight.estimates.assessment import Assessment, assess
+from heavyweight.estimates.contrasts import contrast_table
 from heavyweight.estimates.cost import cost_table
 from heavyweight.estimates.crossings import crossover_table
+from heavyweight.estimates.fairest import fairest_table
 from heavyweight.estimates.goodput import Objective, goodput_table, objective_at_one_user
 from heavyweight.estimates.instrument import instrument_table
 from heavyweight.estimates.latency import latency_table
+from heavyweight.estimates.lengths import (
+    length_times_table,
+    lengths_table,
+    moves_table,
+    rates_table,
+)
 from heavyweight.estimates.precision import inside_table, methods_table, precision_table
 from heavyweight.estimates.queues import queue_table
 from heavyweight.estimates.scaling import growth_table, scaling_table
 from heavyweight.estimates.selftest import self_test_table
+from heavyweight.estimates.slots import (
+    gain_table,
+    memory_per_slot_table,
+    slot_families,
+    slots_table,
+)
 from heavyweight.estimates.summary import plain_records, summary
 from heavyweight.estimates.tables import ratio_table, throughput_table
 
 __all__ = [
-    "Assessment",
-    "Objective",
-    "assess",
-    "cost_table",
-    "crossover_table",
-    "goodput_table",
-    "growth_table",
-    "inside_table",
-    "instrument_table",
-    "latency_table",
-    "methods_table",
-    "objective_at_one_user",
-    "plain_records",
-    "precision_table",
-    "queue_table",
-    "ratio_table",
-    "scaling_table",
-    "self_test_table",
-    "summary",
+    "Assessment", "Objective", "assess", "contrast_table", "cost_table", "crossover_table",
+    "fairest_table", "gain_table", "goodput_table", "growth_table", "inside_table",
+    "instrument_table", "latency_table", "length_times_table", "lengths_table",
+    "memory_per_slot_table", "methods_table", "moves_table", "objective_at_one_user",
+    "plain_records", "precision_table", "queue_table", "rates_table", "ratio_table",
+    "scaling_table", "self_test_table", "slot_families", "slots_table", "summary",
     "throughput_table",
-]
+]  # fmt: skip

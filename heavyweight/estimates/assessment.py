@@ -54,7 +54,8 @@ class Assessment:
         checks: one row a cell and check.
         percentiles: one row a cell, quantity and percentile, with its interval.
         sessions: one row a session: what the server and machine are, and its first cold start, ms.
-        missing: one row a cell that was planned and is not there.
+        missing: one row a cell that was planned and is not there; its lengths are missing where the
+            run does not tell them.
         instrument: the client's own error, one row a setting and load; see ``instrument_table``.
         problems: files that could not be read, in words.
     """
@@ -264,13 +265,17 @@ def percentile_row(r: Requests, quantity: Any, percent: float) -> dict[str, Any]
 
 
 def _missing(run: Run, cells: pd.DataFrame) -> pd.DataFrame:
-    """The cells that were planned and are not there."""
-    there = set(zip(cells["block"], cells["arm"], cells["users"], strict=True))
-    rows = [
-        {"block": block, "arm": arm, "users": users}
+    """The cells that were planned and are not there; of any length where the run tells none."""
+    known = LOAD if run.lengths else LOAD[:1]
+    columns = ["block", "arm", *known]
+    there = set(cells[columns].itertuples(index=False, name=None))
+    lengths: list[tuple[int, ...]] = [(answered, asked) for asked, answered in run.lengths]
+    planned = [
+        (block, arm, users, *pair)
         for block in range(1, run.blocks + 1)
         for arm in run.arms
         for users in run.users
-        if (block, arm, users) not in there
+        for pair in lengths or [()]
     ]
-    return typed(rows, ("block", "arm", "users"))
+    rows = [dict(zip(columns, cell, strict=True)) for cell in planned if cell not in there]
+    return typed(rows, ("block", "arm", *LOAD))

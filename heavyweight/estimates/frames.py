@@ -17,8 +17,8 @@ LOAD = ["users", "output_tokens", "prompt_tokens"]
 
 INTEGERS = ("block", *LOAD, "start_id", "starts", "slots", "requests", "errors")
 SESSION_COLUMNS = (
-    "session", "block", "arm", "server", "model", "version", "configuration", "gpus", "kernel",
-    "machine_id", "emulated", "slots", "starts", "ready_ms", "first_token_ms",
+    "session", "block", "arm", "server", "model", "version", "configuration", "family", "gpus",
+    "kernel", "machine_id", "emulated", "slots", "starts", "ready_ms", "first_token_ms",
     "first_request_ttft_ms",
 )  # fmt: skip
 
@@ -38,6 +38,7 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
                 **{name: getattr(session, name) for name in SESSION_COLUMNS[:5]},
                 "version": identity.version if identity else None,
                 "configuration": _configuration(session),
+                "family": _configuration(session, but_slots=True),
                 "gpus": ", ".join(gpu.get("name", "GPU") for gpu in session.machine.gpus),
                 "kernel": session.machine.kernel,
                 "machine_id": session.machine.machine_id,
@@ -53,12 +54,18 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
     return typed(rows, SESSION_COLUMNS)
 
 
-def _configuration(session: Session) -> str:
-    """What must be the same in all sessions of an arm: model, artefact, version, settings."""
+def _configuration(session: Session, *, but_slots: bool = False) -> str:
+    """What must be the same in all sessions of an arm: model, artefact, version, settings.
+
+    But for its slots, it is the same for all arms that differ in nothing else.
+    """
     version = session.identity.version if session.identity else None
-    settings = sorted(session.settings.items())
-    parts = (session.model, session.artefact_sha256, version, session.slots, settings)
-    return repr((*parts, session.context_tokens))
+    settings, slots = dict(session.settings), [session.slots]
+    if but_slots:
+        settings.pop("slots", None)
+        slots = []
+    parts = (session.server, session.model, session.artefact_sha256, version, *slots)
+    return repr((*parts, sorted(settings.items()), session.context_tokens))
 
 
 def typed(rows: list[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

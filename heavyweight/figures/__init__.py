@@ -4,14 +4,16 @@ from heavyweight.figures.audit import ollama_curve, roofline, vram
 from heavyweight.figures.canvas import StudyFigure
 from heavyweight.figures.instrument import instrument
 from heavyweight.figures.latency import latency
+from heavyweight.figures.lengths import length_times, lengths_map
 from heavyweight.figures.provenance import Provenance
 from heavyweight.figures.scaling import goodput, growth, self_test
+from heavyweight.figures.slots import slots, slots_map, slots_memory
 from heavyweight.figures.throughput import ratio, throughput
 from heavyweight.figures.timeline import cells_at, timeline
 from heavyweight.figures.verdicts import scoreboard, tally
 
 __all__ = [
     "Provenance", "StudyFigure", "cells_at", "goodput", "growth", "instrument", "latency",
-    "ollama_curve", "ratio", "roofline", "scoreboard", "self_test", "tally", "throughput",
-    "timeline", "vram",
+    "length_times", "lengths_map", "ollama_curve", "ratio", "roofline", "scoreboard", "self_test",
+    "slots", "slots_map", "slots_memory", "tally", "throughput", "timeline", "vram",
 ]  # fmt: skip

@@ -182,3 +182,9 @@ def series(
         x[known], y[known], yerr=[(y - low)[known], (high - y)[known]], fmt="none",
         ecolor=line["color"], elinewidth=1.6, capsize=4, capthick=1.6, zorder=2,
     )  # fmt: skip
+
+
+def nothing(axes: Axes, why: str = "no VALID cell") -> None:
+    """Say that there is nothing to draw, in place of an empty grid."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=GREY)

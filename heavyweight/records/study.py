@@ -201,6 +201,12 @@ class Run(Record):
     emulated: bool = unit("true: at least one arm imitates; never evidence")
     blocks: int = unit("blocks planned")
     users: list[int] = unit("loads planned", "users")
+    lengths: list[tuple[int, int]] = unit(
+        "pairs of prompt and output tokens planned, each with every load; empty: one pair, or not"
+        " known",
+        "tokens",
+        default_factory=list,
+    )
     arms: list[str] = unit("arms planned")
     contrasts: dict[str, tuple[str, str]] = unit("name: (numerator arm, denominator arm)")
     limits: dict[str, float] = unit("limits of the validity checks, from study.toml")

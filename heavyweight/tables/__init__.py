@@ -4,7 +4,9 @@ from heavyweight.tables.claims import decisions, tally, verdicts
 from heavyweight.tables.client import instrument, instrument_cost, load
 from heavyweight.tables.cost import cost
 from heavyweight.tables.curves import crossovers, goodput, growth, queue, scaling
+from heavyweight.tables.lengths import length_times, lengths, moves, rates
 from heavyweight.tables.precision import inside, methods, precision, self_test
+from heavyweight.tables.slots import contrasts, fairest, gains, memory_per_slot, slots
 from heavyweight.tables.study import (
     answers,
     cells,
@@ -29,9 +31,11 @@ from heavyweight.tables.words import (
 )
 
 __all__ = [
-    "NOTHING", "answers", "by_length", "cells", "contrast_label", "cost", "crossovers", "decisions",
-    "failed_checks", "first_contrast", "goodput", "growth", "inside", "instrument",
-    "instrument_cost", "interval", "invalid", "latency", "load", "load_interval", "load_of",
-    "main_length", "methods", "number", "percentile", "precision", "queue", "ratios", "scaling",
-    "self_test", "sessions", "tally", "throughput", "verdicts",
+    "NOTHING", "answers", "by_length", "cells", "contrast_label", "contrasts", "cost",
+    "crossovers", "decisions", "failed_checks", "fairest", "first_contrast", "gains", "goodput",
+    "growth", "inside", "instrument", "instrument_cost", "interval", "invalid", "latency",
+    "length_times", "lengths", "load", "load_interval", "load_of", "main_length",
+    "memory_per_slot", "methods", "moves", "number", "percentile", "precision", "queue",
+    "rates", "ratios", "scaling", "self_test", "sessions", "slots", "tally", "throughput",
+    "verdicts",
 ]  # fmt: skip

@@ -23,6 +23,8 @@ MEASURES = {
     "e2e_p95_ms": "p95 response",
     "ttft_p95_ms": "p95 time to first text",
     "tpot_p50_ms": "median time per output token",
+    "requests_per_s": "requests a second",
+    "server_rss_bytes": "resident memory",
 }
 PARAMETERS = {
     "rate": "one user, tok/s",

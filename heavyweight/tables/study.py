@@ -9,6 +9,7 @@ import pandas as pd
 
 from heavyweight.estimates import Assessment, ratio_table
 from heavyweight.tables.words import (
+    LENGTHS,
     NOTHING,
     by_length,
     contrast_label,
@@ -25,9 +26,9 @@ INSTRUMENT = "instrument error p99 (ms)"
 
 
 def cells(assessment: Assessment) -> pd.DataFrame:
-    """How many cells are VALID, of those planned, by users and arm."""
+    """How many cells are VALID, of those planned, of all lengths, by users and arm."""
     found = assessment.cells
-    planned = assessment.run.blocks
+    planned = assessment.run.blocks * max(len(assessment.run.lengths), 1)
     columns = {}
     for arm in assessment.arms:
         mine = found[found["arm"] == arm].groupby("users")["valid"]
@@ -44,7 +45,9 @@ def failed_checks(assessment: Assessment) -> pd.DataFrame:
     failed = checks[~checks["passed"]].sort_values(["session", "users", "check"])
     if failed.empty:
         return pd.DataFrame({"failed checks": ["none"]}, index=[""])
-    table = failed.set_index("session")[["users", "check", "kind", "detail", "remedy"]]
+    lengths = LENGTHS if len(checks[LENGTHS].drop_duplicates()) > 1 else []
+    columns = ["users", *lengths, "check", "kind", "detail", "remedy"]
+    table = failed.set_index("session")[columns]
     return one_header(table, "session")
 
 
@@ -123,19 +126,26 @@ def sessions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def answers(assessment: Assessment) -> tuple[str, list[str]]:
-    """The first contrast in words: what is compared, and a line a load."""
+    """The first contrast in words: what is compared, and a line a load.
+
+    Of a run that was planned with several lengths, a line for each of them.
+    """
     name = first_contrast(assessment)
     if name is None:
         return "", []
     above, below = (assessment.label(arm) for arm in assessment.run.contrasts[name])
-    rows = main_length(assessment, ratio_table(assessment, name)).dropna(subset="ratio")
+    table = ratio_table(assessment, name)
+    if len(assessment.run.lengths) < 2:
+        table = main_length(assessment, table)
     lines = [
-        f"{r.users} user{'s' if r.users > 1 else ''}: {number(r.ratio)} times"
+        f"{r.users} user{'s' if r.users > 1 else ''}{length and ', '}{length}: "
+        f"{number(r.ratio)} times"
         + (
             f" (95% interval {number(r.low)} to {number(r.high)}, {r.blocks} blocks)"
             if math.isfinite(r.low)
             else f" ({r.blocks} block{'s' if r.blocks > 1 else ''}: no interval)"
         )
+        for length, rows in by_length(table.dropna(subset="ratio"))
         for r in rows.itertuples()
     ]
     return f"Tokens a second of {above}, as a multiple of those of {below}:", lines
