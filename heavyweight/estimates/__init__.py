@@ -1,6 +1,7 @@
 """A run's rows -> tidy tables of estimates with intervals; only VALID cells enter."""
 
 from heavyweight.estimates.assessment import Assessment, assess
+from heavyweight.estimates.coldstart import cold_ratio_table, cold_starts, coldstart_table
 from heavyweight.estimates.crossings import crossover_table
 from heavyweight.estimates.goodput import Objective, goodput_table, objective_at_one_user
 from heavyweight.estimates.instrument import instrument_table
@@ -16,6 +17,9 @@ __all__ = [
     "Assessment",
     "Objective",
     "assess",
+    "cold_ratio_table",
+    "cold_starts",
+    "coldstart_table",
     "crossover_table",
     "goodput_table",
     "growth_table",

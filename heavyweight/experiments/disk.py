@@ -16,12 +16,12 @@ DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 BY_KERNEL, BY_FILE = "drop_caches", "fadvise"
 
 
-def can_drop(drop_caches: Path = DROP_CACHES) -> bool:
+def can_drop() -> bool:
     """Whether the page cache can be emptied on this system, all of it or file by file."""
-    return os.access(drop_caches, os.W_OK) or hasattr(os, "posix_fadvise")
+    return os.access(DROP_CACHES, os.W_OK) or hasattr(os, "posix_fadvise")
 
 
-def drop(files: Iterable[Path], drop_caches: Path = DROP_CACHES) -> str:
+def drop(files: Iterable[Path]) -> str:
     """Empty the page cache: all of it where that is permitted, else of these files.
 
     Pages that a running process has mapped stay, such as those of the Python that runs this study.
@@ -29,7 +29,6 @@ def drop(files: Iterable[Path], drop_caches: Path = DROP_CACHES) -> str:
 
     Args:
         files: what a start reads: files, and folders with all that is in them.
-        drop_caches: the kernel's file.
 
     Returns:
         drop_caches, or fadvise.
@@ -39,7 +38,7 @@ def drop(files: Iterable[Path], drop_caches: Path = DROP_CACHES) -> str:
     """
     os.sync()  # what is not written yet cannot be dropped
     try:
-        drop_caches.write_text("1\n", encoding="ascii")
+        DROP_CACHES.write_text("1\n", encoding="ascii")
         return BY_KERNEL
     except OSError:
         pass

@@ -2,6 +2,7 @@
 
 from heavyweight.figures.audit import ollama_curve, roofline, vram
 from heavyweight.figures.canvas import StudyFigure
+from heavyweight.figures.coldstart import coldstart, ramp
 from heavyweight.figures.instrument import instrument
 from heavyweight.figures.latency import latency
 from heavyweight.figures.provenance import Provenance
@@ -11,7 +12,7 @@ from heavyweight.figures.timeline import cells_at, timeline
 from heavyweight.figures.verdicts import scoreboard, tally
 
 __all__ = [
-    "Provenance", "StudyFigure", "cells_at", "goodput", "growth", "instrument", "latency",
-    "ollama_curve", "ratio", "roofline", "scoreboard", "self_test", "tally", "throughput",
-    "timeline", "vram",
+    "Provenance", "StudyFigure", "cells_at", "coldstart", "goodput", "growth", "instrument",
+    "latency", "ollama_curve", "ramp", "ratio", "roofline", "scoreboard", "self_test", "tally",
+    "throughput", "timeline", "vram",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from heavyweight.tables.claims import decisions, tally, verdicts
 from heavyweight.tables.client import instrument, instrument_cost, load
+from heavyweight.tables.coldstart import begun_with, cold_ratios, coldstart, phases
 from heavyweight.tables.curves import crossovers, goodput, growth, queue, scaling
 from heavyweight.tables.precision import inside, methods, precision, self_test
 from heavyweight.tables.study import (
@@ -27,9 +28,9 @@ from heavyweight.tables.words import (
 )
 
 __all__ = [
-    "NOTHING", "answers", "by_length", "cells", "contrast_label", "crossovers", "decisions",
-    "failed_checks", "first_contrast", "goodput", "growth", "inside", "instrument",
-    "instrument_cost", "interval", "invalid", "latency", "load", "load_interval",
-    "main_length", "methods", "number", "percentile", "precision", "queue", "ratios", "scaling",
-    "self_test", "sessions", "tally", "throughput", "verdicts",
+    "NOTHING", "answers", "begun_with", "by_length", "cells", "cold_ratios", "coldstart",
+    "contrast_label", "crossovers", "decisions", "failed_checks", "first_contrast", "goodput",
+    "growth", "inside", "instrument", "instrument_cost", "interval", "invalid", "latency", "load",
+    "load_interval", "main_length", "methods", "number", "percentile", "phases", "precision",
+    "queue", "ratios", "scaling", "self_test", "sessions", "tally", "throughput", "verdicts",
 ]  # fmt: skip
