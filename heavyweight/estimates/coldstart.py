@@ -97,9 +97,8 @@ def cold_blocks(starts: pd.DataFrame, run: Run, arm: str, condition: str, quanti
             found.left_out[block] = "not measured"
             continue
         row = here.iloc[0]
-        value = float(
-            row[quantity] if quantity in here else row["phases_ms"].get(quantity, math.nan)
-        )
+        timed = row if quantity in QUANTITIES else row["phases_ms"]
+        value = float(timed.get(quantity, math.nan))
         if math.isfinite(value) and value > 0:
             found.values[block] = value
             found.machines[block] = row["machine_id"]
@@ -146,11 +145,11 @@ def _shares(starts: pd.DataFrame) -> dict[str, float]:
         {name: ms / row.first_token_ms for name, ms in row.phases_ms.items()}
         for row in starts.itertuples()
     ]
-    names = _in_order([list(one) for one in every])
+    names = in_order([list(one) for one in every])
     return {name: float(np.mean([one.get(name, 0.0) for one in every])) for name in names}
 
 
-def _in_order(lists: Iterable[list[str]]) -> list[str]:
+def in_order(lists: Iterable[list[str]]) -> list[str]:
     """All names, each after those before it in its own list; the longest list comes first."""
     order: list[str] = []
     for names in sorted(lists, key=len, reverse=True):

@@ -18,7 +18,7 @@ from heavyweight.figures.canvas import DASHES, GREY, INK, MARKERS, StudyFigure, 
 from heavyweight.figures.provenance import Provenance
 from heavyweight.tables import number
 
-PARTS = ("process", "weights", "compile", "engine", "server", "first request", "other")
+PARTS = ("process", "weights", "compile", "engine", "API server", "first request", "other")
 """Parts of a start in a fixed order, so that each has one colour on all figures."""
 
 FULL, READY, PUBLISHED = "D", "|", "X"
@@ -53,7 +53,7 @@ def coldstart(
             f" Cross: published, {article.article.setting}: another machine and model, not to be "
             "compared in seconds."
         )
-    rows = [int((totals["arm"] == arm).sum()) for arm in arms] or [1]
+    rows = [int((totals["arm"] == arm).sum()) for arm in arms] or [3]
     with look():
         figure, axes = make(
             provenance, "Where the time of a restart goes", alt,
@@ -143,10 +143,10 @@ def ramp(starts: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     speeds = starts.explode("speeds_tok_s", ignore_index=True)
     speeds["request"] = speeds.groupby(["session", "start_id"]).cumcount() + 1
     speeds["speeds_tok_s"] = speeds["speeds_tok_s"].astype(float)
-    means = speeds.groupby(["arm", "condition", "request"], sort=False)["speeds_tok_s"].mean()
+    means = speeds.groupby(["arm", "condition", "request"])["speeds_tok_s"].mean()
     alt = "Speed of the requests after a restart, first and last: " + "; ".join(
         f"{provenance.labels[arm]} {condition} {number(v.iloc[0])} and {number(v.iloc[-1])} tok/s"
-        for (arm, condition), v in means.groupby(level=[0, 1], sort=False)
+        for (arm, condition), v in means.groupby(level=[0, 1])
     )
     note = (
         "One request after the other, each with a prompt of its own, from the first token on. "

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from heavyweight.servers.watching import Line
 
 PROCESS, WEIGHTS, COMPILE, ENGINE = "process", "weights", "compile", "engine"
-SERVER, FIRST, OTHER = "server", "first request", "other"
+API, FIRST, OTHER = "API server", "first request", "other"
 
 _OLLAMA_LOADED = re.compile(r"llama runner started in ([\d.]+) seconds")
 _VLLM_LOADING = re.compile(r"Starting to load model ")
@@ -63,7 +63,7 @@ def phases_of(
           another process for it;
         - compile: vLLM's torch.compile, or the loading of what its cache holds;
         - engine: vLLM's profiling run, KV cache and warm-up;
-        - server: from vLLM's engine to a server that answers;
+        - API server: from vLLM's engine to a server that answers;
         - first request: all that is left of it.
     """
     stamps = [((line.seen_ns - spawned_ns) / 1e6, line.text) for line in lines]
@@ -85,7 +85,7 @@ def phases_of(
         loaded = next(filter(None, map(find, _VLLM_LOADED)), None)
         marks = [
             (PROCESS, loading and loading[0]), (WEIGHTS, loaded and loaded[0]),
-            (ENGINE, engine and engine[0]), (SERVER, ready_ms), (OTHER, sent_ms),
+            (ENGINE, engine and engine[0]), (API, ready_ms), (OTHER, sent_ms),
         ]  # fmt: skip
         compile_ms = _compiled_ms(find)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from heavyweight.estimates.coldstart import QUANTITIES
+from heavyweight.estimates.coldstart import in_order
 from heavyweight.tables.words import NOTHING, interval, number, one_header
 
 WORDS = {
@@ -37,10 +37,7 @@ def coldstart(table: pd.DataFrame) -> pd.DataFrame:
         for quantity, words in WORDS.items():
             row[f"{words} (s)"] = _seconds(known.loc[quantity])
         row["blocks"] = int(known.loc["first_token_ms", "blocks"])
-        timed = known.loc[list(QUANTITIES)]
-        row["note"] = "; ".join(
-            f"{WORDS[name]}: {note}" for name, note in timed["note"].items() if "not " in note
-        )
+        row["note"] = _told({words: known.loc[name, "note"] for name, words in WORDS.items()})
         rows.append(row)
     shown = pd.DataFrame(rows).set_index("server")
     return one_header(shown if shown["note"].any() else shown.drop(columns="note"), "server")
@@ -81,9 +78,10 @@ def phases(table: pd.DataFrame) -> pd.DataFrame:
     parts = table[table["share"].notna()]
     if parts.empty:
         return NONE.copy()
-    order = list(dict.fromkeys(parts["quantity"]))
+    keys = ["label", "condition"]
+    order = in_order(list(mine) for _, mine in parts.groupby(keys, sort=False)["quantity"])
     rows = []
-    for (label, condition), mine in parts.groupby(["label", "condition"], sort=False):
+    for (label, condition), mine in parts.groupby(keys, sort=False):
         known = mine.set_index("quantity")
         row = {"server": label, "condition": condition}
         for part in order:
@@ -119,6 +117,18 @@ def cold_ratios(table: pd.DataFrame) -> pd.DataFrame:
 def _seconds(row: pd.Series) -> str:
     """ms as seconds with their interval."""
     return interval(*(row[name] / 1e3 for name in ("value_ms", "low_ms", "high_ms")))
+
+
+def _told(notes: dict[str, str]) -> str:
+    """Notes of several quantities, each once, with the quantities that it is on if not all."""
+    on: dict[str, list[str]] = {}
+    for words, note in notes.items():
+        if note:
+            on.setdefault(note, []).append(words)
+    return "; ".join(
+        note if len(words) == len(notes) else f"{', '.join(words)}: {note}"
+        for note, words in on.items()
+    )
 
 
 def _range(values: pd.Series) -> str:

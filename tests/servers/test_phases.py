@@ -84,7 +84,7 @@ def test_ollama_loads_in_the_first_request() -> None:
 def test_vllm_on_a_cpu_gives_no_total_of_its_compilation() -> None:
     found = parts("vllm", VLLM_CPU, 46_100, 46_110, 46_400)
     assert list(found) == [
-        "process", "weights", "compile", "engine", "server", "other", "first request"
+        "process", "weights", "compile", "engine", "API server", "other", "first request"
     ]  # fmt: skip
     assert found == pytest.approx(
         {
@@ -92,7 +92,7 @@ def test_vllm_on_a_cpu_gives_no_total_of_its_compilation() -> None:
             "weights": 1000,
             "compile": 41_000 - 620 - 24_100,
             "engine": 45_000 - 24_000 - (41_000 - 620 - 24_100),
-            "server": 1100,
+            "API server": 1100,
             "other": 10,
             "first request": 290,
         }
