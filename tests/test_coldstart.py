@@ -11,6 +11,7 @@ import pytest
 
 from heavyweight import estimates, figures, report, tables
 from heavyweight.article import cold_start_beside, load_article
+from heavyweight.claims import Evidence, judge_run
 from heavyweight.estimates.blocks import over_sessions
 from heavyweight.estimates.coldstart import conditions
 from heavyweight.store import RunFolder
@@ -94,6 +95,20 @@ def test_a_session_of_cold_starts_counts_by_its_ordinary_restart(folder) -> None
             assert value == pytest.approx(total_ms(arm, "warm"), rel=0.1)
     assert list(sessions["starts"]) == [1] * 8
     assert list(sessions["complete"]) == [True] * 8
+
+
+def test_the_claims_on_cold_starts_are_judged_by_it(tmp_path) -> None:
+    run = write_cold_run(tmp_path / "cold", emulated=False)
+    found = {v.claim.id: v for v in judge_run(estimates.assess(run), Evidence.of())}
+    ratios = [part.estimate for part in found["Sr"].parts]
+    warm = [PARTS[arm]["warm"]["first request"] for arm in (VLLM, OLLAMA)]
+    truths = [total_ms(VLLM, "warm") / total_ms(OLLAMA, "warm"), warm[0] / warm[1]]
+    assert len(ratios) == 2
+    for ratio, truth in zip(ratios, truths, strict=True):
+        assert ratio.low < truth < ratio.high
+        assert ratio.n == 4
+    (first, _) = (part.estimate for part in found["S2"].parts)
+    assert first.value == pytest.approx(total_ms(VLLM, "warm") / 1e3, rel=0.1)
 
 
 def test_an_incomplete_session_is_no_evidence_of_a_restart(tmp_path) -> None:

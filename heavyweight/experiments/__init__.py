@@ -1,5 +1,4 @@
-"""Experiments beside closed loops: each has a session of its own, and a notebook that calls it."""
+"""What is measured besides closed loops: one module, or package, for each experiment.
 
-from heavyweight.experiments.coldstart import ColdstartSession
-
-__all__ = ["ColdstartSession"]
+The notebook of an experiment is made of calls into its session class.
+"""

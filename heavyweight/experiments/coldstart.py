@@ -24,7 +24,7 @@ from heavyweight.errors import BadInput
 from heavyweight.experiments import disk
 from heavyweight.load.first import PROMPT_TOKENS
 from heavyweight.parameters import Parameters
-from heavyweight.paths import cache_dir
+from heavyweight.paths import cache_dir, scrub
 from heavyweight.records import ColdStart, ServerStart
 from heavyweight.servers.phases import cache_said, phases_of
 from heavyweight.servers.watching import WatchedLog
@@ -196,7 +196,7 @@ class ColdstartSession(ServerSession):
             full_speed_ms=None if at_speed is None else ended_ms[at_speed],
             speeds_tok_s=speeds,
             disk_read_bytes=self._disk_read_bytes,
-            cache_said=cache_said(log.lines()),
+            cache_said=scrub(cache_said(log.lines())),
         )
         return start.model_copy(update={"cold": cold})
 

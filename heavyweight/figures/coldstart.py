@@ -18,11 +18,12 @@ from heavyweight.figures.canvas import DASHES, GREY, INK, MARKERS, StudyFigure, 
 from heavyweight.figures.provenance import Provenance
 from heavyweight.tables import number
 
-PARTS = ("process", "weights", "compile", "engine", "API server", "first request", "other")
+PARTS = ("process", "weights", "compile", "engine", "API server", "other", "first request")
 """Parts of a start in a fixed order, so that each has one colour on all figures."""
 
 FULL, READY, PUBLISHED = "D", "|", "X"
 BAR = 0.58
+BESIDE = 0.09  # lines of several conditions stand beside each other
 
 
 def coldstart(
@@ -92,7 +93,7 @@ def _bars(axes: Axes, mine: pd.DataFrame, article: Article | None) -> None:
         full_s = known.loc["full_speed_ms", "value_ms"] / 1e3
         axes.plot(full_s, lane, marker=FULL, color=INK, markeredgecolor="white", markersize=7)
         axes.annotate(
-            f"{number(total['value_ms'] / 1e3)} s",
+            f"first token {number(total['value_ms'] / 1e3)} s",
             (max(filter(math.isfinite, (left, full_s, *ends))), lane), xytext=(9, 0),
             textcoords="offset points", va="center", fontsize=8.4, color=INK,
         )  # fmt: skip
@@ -102,7 +103,7 @@ def _bars(axes: Axes, mine: pd.DataFrame, article: Article | None) -> None:
                       markersize=8, linestyle="none")  # fmt: skip
     axes.set_yticks(range(len(conditions)), conditions)
     axes.set_ylim(len(conditions) - 0.5, -0.5)
-    axes.set_xlim(0, axes.get_xlim()[1] * 1.1)
+    axes.set_xlim(0, axes.get_xlim()[1] * 1.2)
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
 
@@ -163,11 +164,12 @@ def ramp(starts: pd.DataFrame, provenance: Provenance) -> StudyFigure:
             names = sorted(mine["condition"].unique(), key=lambda name: (name != WARM, name))
             for place, condition in enumerate(names):
                 rows = mine[mine["condition"] == condition]
-                panel.scatter(rows["request"], rows["speeds_tok_s"], s=9, alpha=0.5,
+                shift = BESIDE * (place - (len(names) - 1) / 2)
+                panel.scatter(rows["request"] + shift, rows["speeds_tok_s"], s=9, alpha=0.5,
                               color=palette[place], linewidths=0)  # fmt: skip
                 mean = means.loc[(arm, condition)]
                 panel.plot(
-                    mean.index, mean, color=palette[place], linestyle=DASHES[place % 4],
+                    mean.index + shift, mean, color=palette[place], linestyle=DASHES[place % 4],
                     marker=MARKERS[place], markeredgecolor="white", label=condition,
                 )  # fmt: skip
             panel.set_title(provenance.labels[arm])

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from heavyweight.errors import ServerError
 from heavyweight.load.client import Client
@@ -14,6 +14,8 @@ from heavyweight.load.connection import Exchange
 from heavyweight.load.rows import parsed, verdict
 from heavyweight.load.spec import Timeouts
 from heavyweight.workload import Prompt
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def one_by_one(
             await client.close()
         return exchanges
 
-    return [_answer(one, output_tokens, what) for one in _in_thread(send)]
+    return [_answer(one, output_tokens, what) for one in in_thread(send)]
 
 
 def _answer(exchange: Exchange, output_tokens: int, what: str) -> Answer:
@@ -108,9 +110,9 @@ def _answer(exchange: Exchange, output_tokens: int, what: str) -> Answer:
     return Answer(exchange.sent_ns, first_ns, last_ns, exchange.done_ns, tokens)
 
 
-def _in_thread(send: Callable[[], Coroutine[Any, Any, list[Exchange]]]) -> list[Exchange]:
+def in_thread(send: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run in a loop of its own; Ctrl-C in the main thread does not wait for the answer."""
-    results: list[list[Exchange]] = []
+    results: list[T] = []
     failures: list[BaseException] = []
 
     def work() -> None:

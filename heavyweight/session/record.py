@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from heavyweight import machine
-from heavyweight.paths import scrub
-from heavyweight.records import Session, Software
+from heavyweight.records import Session
 from heavyweight.servers import Server
 from heavyweight.setting import Setting
 
@@ -35,14 +34,7 @@ def described(setting: Setting, server: Server, run: str, session: str) -> Sessi
         slots=arm.slots,
         context_tokens=setting.study.same.context_tokens,
         settings=server.settings(),
-        software=[
-            Software(
-                name=one.name,
-                version=one.version,
-                detail={key: scrub(str(value)) for key, value in one.build.items()},
-            )
-            for one in installed
-        ],
+        software=[one.software() for one in installed],
         machine=machine.describe(),
         users_planned=setting.users,
     )

@@ -12,8 +12,13 @@ import pytest
 
 from heavyweight import design, store
 from heavyweight.errors import BadInput, NotReady
-from heavyweight.experiments import ColdstartSession, coldstart, disk
-from heavyweight.experiments.coldstart import REQUESTS, conditions_of, full_speed_at
+from heavyweight.experiments import coldstart, disk
+from heavyweight.experiments.coldstart import (
+    REQUESTS,
+    ColdstartSession,
+    conditions_of,
+    full_speed_at,
+)
 from heavyweight.parameters import Parameters
 from heavyweight.servers import emulated
 
