@@ -9,7 +9,13 @@ import pandas as pd
 
 from heavyweight.article.tables import Article
 from heavyweight.estimates import Assessment, ratio_table, throughput_table
+from heavyweight.estimates.frames import WARM
 from heavyweight.tables import NOTHING, first_contrast, interval, main_length, number, percentile
+
+STARTS = {
+    "restart to first token": "first_token_ms",
+    "first request alone": "first_request_ttft_ms",
+}
 
 
 def throughput_beside(
@@ -87,6 +93,41 @@ def latency_beside(
     return pd.DataFrame.from_dict(shown, orient="index")
 
 
+def cold_start_beside(
+    article: Article, table: pd.DataFrame, ratios: pd.DataFrame, contrast: str = "A"
+) -> pd.DataFrame:
+    """The article's cold starts with ours beside them: the ordinary restart, model on disk.
+
+    The article does not say what its seconds begin and end with, so both readings are shown: from
+    the restart to the first token, and the first request alone.
+
+    Args:
+        article: the published table; of another machine and model.
+        table: of ``estimates.coldstart_table``.
+        ratios: of ``estimates.cold_ratio_table``.
+        contrast: vLLM's arm over Ollama's.
+    """
+    warm = table[table["condition"] == WARM].set_index(["server", "quantity"])
+    warm = warm[~warm.index.duplicated()]
+    times = ratios[(ratios["contrast"] == contrast) & (ratios["condition"] == WARM)]
+    times = times.set_index("quantity")
+    published = article.cold_start
+    rows = {
+        "vLLM (s)": (published.vllm_s, "vllm"),
+        "Ollama (s)": (published.ollama_s, "ollama"),
+        "vLLM / Ollama": (published.vllm_s / published.ollama_s, None),
+    }
+    shown = {}
+    for name, (value, server) in rows.items():
+        shown[name] = {f"published ({article.article.setting.split(',')[0]})": number(value)}
+        for words, quantity in STARTS.items():
+            if server is None:
+                shown[name][words] = _ours(times, quantity, "ratio")
+            else:
+                shown[name][words] = _seconds(warm, (server, quantity))
+    return pd.DataFrame.from_dict(shown, orient="index")
+
+
 def printed(value: float) -> str:
     """A published number as it is printed there."""
     return f"{value:,g}"
@@ -97,6 +138,14 @@ def _published(total: float | None, per_request: float | None) -> str:
     parts = [] if total is None else [printed(total)]
     parts += [] if per_request is None else [f"{printed(per_request)} per request"]
     return "; ".join(parts) or NOTHING
+
+
+def _seconds(table: pd.DataFrame, place: object) -> str:
+    """Our number of ms as seconds, with its interval; a dash where there is none."""
+    if place not in table.index:
+        return NOTHING
+    row = table.loc[place]
+    return interval(*(row[name] / 1e3 for name in ("value_ms", "low_ms", "high_ms")))
 
 
 def _ours(table: pd.DataFrame, place: object, column: str) -> str:

@@ -1,6 +1,7 @@
 """A run's rows -> tidy tables of estimates with intervals; only VALID cells enter."""
 
 from heavyweight.estimates.assessment import Assessment, assess
+from heavyweight.estimates.coldstart import cold_ratio_table, cold_starts, coldstart_table
 from heavyweight.estimates.contrasts import contrast_table
 from heavyweight.estimates.cost import cost_table
 from heavyweight.estimates.crossings import crossover_table
@@ -28,11 +29,11 @@ from heavyweight.estimates.summary import plain_records, summary
 from heavyweight.estimates.tables import ratio_table, throughput_table
 
 __all__ = [
-    "Assessment", "Objective", "assess", "contrast_table", "cost_table", "crossover_table",
-    "fairest_table", "gain_table", "goodput_table", "growth_table", "inside_table",
-    "instrument_table", "latency_table", "length_times_table", "lengths_table",
-    "memory_per_slot_table", "methods_table", "moves_table", "objective_at_one_user",
-    "plain_records", "precision_table", "queue_table", "rates_table", "ratio_table",
-    "scaling_table", "self_test_table", "slot_families", "slots_table", "summary",
-    "throughput_table",
+    "Assessment", "Objective", "assess", "cold_ratio_table", "cold_starts", "coldstart_table",
+    "contrast_table", "cost_table", "crossover_table", "fairest_table", "gain_table",
+    "goodput_table", "growth_table", "inside_table", "instrument_table", "latency_table",
+    "length_times_table", "lengths_table", "memory_per_slot_table", "methods_table",
+    "moves_table", "objective_at_one_user", "plain_records", "precision_table", "queue_table",
+    "rates_table", "ratio_table", "scaling_table", "self_test_table", "slot_families",
+    "slots_table", "summary", "throughput_table",
 ]  # fmt: skip

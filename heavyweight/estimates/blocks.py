@@ -114,16 +114,24 @@ def cells_by_block(assessment: Assessment, arm: str, load: Load) -> dict[int, li
 def over_sessions(assessment: Assessment, arm: str, quantity: str) -> Blocks:
     """A column of an arm's sessions, block by block: what was timed at the first start.
 
-    A session counts if the check "server" passed in one of its cells: it was what it should be.
+    A session counts if the check "server" passed in one of its cells: it was what it should be. A
+    session of cold starts has no cell, and its server was checked at each start: it counts if it is
+    complete.
     """
     sessions, found = assessment.sessions, Blocks()
     mine = sessions[sessions["arm"] == arm]
     checks = assessment.checks[assessment.checks["check"] == "server"]
     sound = set(checks.loc[checks["passed"], "session"])
+    sound |= set(mine.loc[(mine["experiment"] == "coldstart") & mine["complete"], "session"])
     for row in mine.sort_values("block").to_dict("records"):
         block, value = int(row["block"]), float(row[quantity])
         if row["session"] not in sound:
-            found.left_out[block] = "its server was not what it should be, or has no cell"
+            cold = row["experiment"] == "coldstart"
+            found.left_out[block] = (
+                "its session is not complete"
+                if cold
+                else "its server was not what it should be, or has no cell"
+            )
         elif math.isfinite(value) and value > 0:
             found.values[block] = value
             found.machines[block] = row["machine_id"]

@@ -9,17 +9,20 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.errors import StoreError
-from heavyweight.records import Session
+from heavyweight.records import ServerStart, Session
 from heavyweight.store import RunFolder
 
 LOAD = ["users", "output_tokens", "prompt_tokens"]
 """What makes two cells the same load."""
 
+WARM = "warm"
+"""Condition of the experiment coldstart: an ordinary restart, with all caches filled."""
+
 INTEGERS = ("block", *LOAD, "start_id", "starts", "slots", "requests", "errors")
 SESSION_COLUMNS = (
     "session", "block", "arm", "server", "model", "version", "configuration", "family", "gpus",
-    "kernel", "machine_id", "emulated", "slots", "starts", "ready_ms", "first_token_ms",
-    "first_request_ttft_ms",
+    "kernel", "machine_id", "emulated", "slots", "experiment", "complete", "starts", "ready_ms",
+    "first_token_ms", "first_request_ttft_ms",
 )  # fmt: skip
 
 
@@ -31,7 +34,8 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
             session = folder.record
         except StoreError:
             continue  # told by whoever read the cells
-        start = session.starts[0] if session.starts else None
+        starts = _restarts(session)
+        start = starts[0] if starts else None
         identity = session.identity
         rows.append(
             {
@@ -44,7 +48,9 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
                 "machine_id": session.machine.machine_id,
                 "emulated": session.emulated,
                 "slots": session.slots,
-                "starts": len(session.starts),
+                "experiment": session.experiment,
+                "complete": session.complete,
+                "starts": len(starts),
                 **{
                     name: np.nan if start is None else getattr(start, name)
                     for name in ("ready_ms", "first_token_ms", "first_request_ttft_ms")
@@ -52,6 +58,17 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
             }
         )
     return typed(rows, SESSION_COLUMNS)
+
+
+def _restarts(session: Session) -> list[ServerStart]:
+    """Starts that count as the session's own: an ordinary restart, and those that it took more.
+
+    The experiment coldstart starts its server under several conditions; the ordinary restart is
+    the one with all caches warm, and no other start was needed for it.
+    """
+    if session.experiment != "coldstart":
+        return session.starts
+    return [start for start in session.starts if start.cold and start.cold.condition == WARM][:1]
 
 
 def _configuration(session: Session, *, but_slots: bool = False) -> str:

@@ -2,6 +2,7 @@
 
 from heavyweight.figures.audit import ollama_curve, roofline, vram
 from heavyweight.figures.canvas import StudyFigure
+from heavyweight.figures.coldstart import coldstart, ramp
 from heavyweight.figures.instrument import instrument
 from heavyweight.figures.latency import latency
 from heavyweight.figures.lengths import length_times, lengths_map
@@ -13,7 +14,8 @@ from heavyweight.figures.timeline import cells_at, timeline
 from heavyweight.figures.verdicts import scoreboard, tally
 
 __all__ = [
-    "Provenance", "StudyFigure", "cells_at", "goodput", "growth", "instrument", "latency",
-    "length_times", "lengths_map", "ollama_curve", "ratio", "roofline", "scoreboard", "self_test",
-    "slots", "slots_map", "slots_memory", "tally", "throughput", "timeline", "vram",
+    "Provenance", "StudyFigure", "cells_at", "coldstart", "goodput", "growth", "instrument",
+    "latency", "length_times", "lengths_map", "ollama_curve", "ramp", "ratio", "roofline",
+    "scoreboard", "self_test", "slots", "slots_map", "slots_memory", "tally", "throughput",
+    "timeline", "vram",
 ]  # fmt: skip

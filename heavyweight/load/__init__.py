@@ -4,8 +4,11 @@ The load generator is a process of its own (``python -m heavyweight.load SPEC.js
 :func:`measure` starts it from a notebook's kernel.
 """
 
-from heavyweight.load.first import FirstToken, first_token
+from heavyweight.load.alone import Answer, one_by_one
+from heavyweight.load.first import first_token
 from heavyweight.load.launch import measure
 from heavyweight.load.spec import Arrivals, LoadSpec, Timeouts
 
-__all__ = ["Arrivals", "FirstToken", "LoadSpec", "Timeouts", "first_token", "measure"]
+__all__ = [
+    "Answer", "Arrivals", "LoadSpec", "Timeouts", "first_token", "measure", "one_by_one",
+]  # fmt: skip

@@ -44,6 +44,16 @@ class ColdStart(Record):
         "tok/s",
         default_factory=list,
     )
+    disk_read_bytes: int | None = unit(
+        "read from the disk by the server's processes up to the first token; null: not told",
+        "bytes",
+        default=None,
+    )
+    cache_said: str = unit(
+        "what the server's log says of its compile cache (loaded, filled, refused: why); empty:"
+        " nothing",
+        default="",
+    )
 
 
 class ServerStart(Record):
@@ -179,6 +189,9 @@ class Session(Record):
     machine: Machine = unit("the machine")
     starts: list[ServerStart] = unit("starts of the server", default_factory=list)
     users_planned: list[int] = unit("loads, in the order in which they were to run", "users")
+    left_out: dict[str, str] = unit(
+        "what this machine does not let be measured: why", default_factory=dict
+    )
     complete: bool = unit("all was measured and the stop was verified", default=False)
     finished_utc: str | None = unit("when, ISO 8601", default=None)
 

@@ -126,6 +126,11 @@ class Server(ABC):
             NotInstalled: it is missing.
         """
 
+    def files(self) -> list[Path]:
+        """Files and folders that a start reads, besides the artefact."""
+        installed = self.installed()
+        return [installed.path] if installed else []
+
     @abstractmethod
     def settings(self) -> dict[str, str]:
         """What the arm sets, and what cannot be the same as in another kind of server."""

@@ -28,6 +28,10 @@ class EmulatedServer(Server):
         """Nothing needs to be installed."""
         return None
 
+    def files(self) -> list[Path]:
+        """The study's own modules."""
+        return [Path(heavyweight.__file__).parent]
+
     def settings(self) -> dict[str, str]:
         """The timing that it imitates."""
         told = self.arm.emulate.model_dump(mode="json") if self.arm.emulate else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from heavyweight.errors import BadInput, ServerError
@@ -31,6 +32,11 @@ class OllamaServer(Server):
     def installed(self) -> Installed:
         """What was installed for the arm's version."""
         return find("ollama", self.arm.version or install_ollama.VERSION)
+
+    def files(self) -> list[Path]:
+        """Its program, the libraries of a release beside it, and its folder of models."""
+        program = self.installed().path
+        return [program, program.parent.parent / "lib" / "ollama", cache_dir() / "ollama-models"]
 
     def settings(self) -> dict[str, str]:
         """Slots and the arm's variables, and how output lengths are made equal."""

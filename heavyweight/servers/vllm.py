@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from heavyweight.errors import NotInstalled, ServerError
@@ -37,6 +38,10 @@ class VllmServer(Server):
     def installed(self) -> Installed:
         """What was installed for the arm's version."""
         return find("vllm", self.arm.version or install_vllm.VERSION)
+
+    def files(self) -> list[Path]:
+        """Its environment and its caches."""
+        return [self.installed().path.parent.parent, cache_dir() / "vllm-cache"]
 
     def settings(self) -> dict[str, str]:
         """Slots, dtype and flags, and how output lengths are made equal."""

@@ -7,19 +7,20 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import pandas as pd
 
-from heavyweight import design, load, machine, servers, store
+from heavyweight import design, load, servers, store
 from heavyweight.errors import BadInput, ServerError, StoreError, StudyError
 from heavyweight.parameters import Parameters
-from heavyweight.paths import scrub
 from heavyweight.progress import Progress
-from heavyweight.records import ColdStart, Software
+from heavyweight.records import ServerStart
 from heavyweight.records import Session as SessionRecord
 from heavyweight.run import open_run
 from heavyweight.servers.lock import SessionLock
+from heavyweight.session.record import described
 from heavyweight.setting import Setting
 
 SAME_ON_RESUME = (
@@ -53,6 +54,8 @@ class ServerSession(ABC):
 
     experiments: ClassVar[frozenset[design.Experiment]]
     """Whose profiles it measures."""
+    asks_first: ClassVar[bool] = True
+    """Whether the server is asked what it is before its first request, and not only after it."""
 
     def __init__(self, parameters: Parameters) -> None:
         self.setting = setting = Setting.resolve(parameters)
@@ -77,7 +80,7 @@ class ServerSession(ABC):
     def _record(self) -> SessionRecord:
         """session.json as it was left, or a new one."""
         file = self.path / store.SESSION_FILE
-        now = self._described()
+        now = described(self.setting, self.server, self.folder.run.run, self.path.name)
         if not file.exists():
             return now
         left = store.read_json(file, SessionRecord)
@@ -92,37 +95,6 @@ class ServerSession(ABC):
                     ANOTHER,
                 )
         return left
-
-    def _described(self) -> SessionRecord:
-        """session.json of a session that begins now."""
-        setting, arm = self.setting, self.setting.arm
-        installed = [setting.installed] if setting.installed else []
-        return SessionRecord(
-            run=self.folder.run.run,
-            session=self.path.name,
-            arm=arm.name,
-            server=arm.server,
-            experiment=setting.profile.experiment,
-            block=setting.parameters.block,
-            order=setting.parameters.order,
-            emulated=arm.emulated,
-            model=setting.model.name,
-            artefact=arm.artefact,
-            artefact_sha256=setting.artefact_sha256,
-            slots=arm.slots,
-            context_tokens=setting.study.same.context_tokens,
-            settings=self.server.settings(),
-            software=[
-                Software(
-                    name=one.name,
-                    version=one.version,
-                    detail={key: scrub(str(value)) for key, value in one.build.items()},
-                )
-                for one in installed
-            ],
-            machine=machine.describe(),
-            users_planned=setting.users,
-        )
 
     def _save(self, **changes: Any) -> None:
         self.record = self.record.model_copy(update=changes)
@@ -171,12 +143,19 @@ class ServerSession(ABC):
             }
         )
 
-    def _start_server(self, arm: design.Arm | None = None, cold: ColdStart | None = None) -> None:
+    def _start_server(self, arm: design.Arm | None = None) -> None:
+        """Start the server and write its start down; see :meth:`_timed_start`."""
+        start = self._timed_start(arm)
+        self._save(starts=[*self.record.starts, start], complete=False)
+
+    def _timed_start(self, arm: design.Arm | None = None) -> ServerStart:
         """Spawn, wait until ready, check who answers, time the first token.
 
         Args:
             arm: the session's, changed; None: as it is.
-            cold: with what the start was begun, where that is what is measured.
+
+        Returns:
+            The start, not written down yet.
         """
         setting = self.setting
         if arm is not None:
@@ -185,14 +164,13 @@ class ServerSession(ABC):
         self._hold_machine()
         self._save()
         start_id = len(self.record.starts) + 1
-        logs = len(list(self.path.glob("server-*.log")))
         config = servers.ServerConfig(
             arm=arm,
             model=setting.model,
             cores=setting.cores,
             context_tokens=setting.study.same.context_tokens,
             port=servers.port_for(setting.parameters.port),
-            log_path=self.path / f"server-{logs + 1}.log",
+            log_path=self._next_log(),
             seed=setting.study.seed,
             artefact=setting.artefact,
         )
@@ -202,7 +180,8 @@ class ServerSession(ABC):
         self._remember_server(config.port)
         ready_ms = self.server.ready()
         self._remember_server(config.port)
-        self.server.identify()
+        if self.asks_first:
+            self.server.identify()
         first = load.first_token(
             self.server.base_url,
             self.server.served_model,
@@ -212,19 +191,26 @@ class ServerSession(ABC):
             start_id=start_id,
             allow_remote=setting.parameters.allow_remote,
         )
+        self._after_first_token()
         identity = self.server.identify()  # again: some servers load the model at the first request
-        start = self.server.start_record(start_id).model_copy(
+        # Of a server that the study did not start, only its own word says what it runs.
+        model = identity.model if setting.arm.server == "openai" else self.record.model
+        self._save(identity=identity, model=model)
+        return self.server.start_record(start_id).model_copy(
             update={
                 "ready_ms": ready_ms,
                 "first_token_ms": (first.first_ns - spawned_ns) / 1e6 if spawned_ns else None,
                 "first_request_ttft_ms": (first.first_ns - first.sent_ns) / 1e6,
-                "cold": cold,
             }
         )
-        # Of a server that the study did not start, only its own word says what it runs.
-        model = identity.model if setting.arm.server == "openai" else self.record.model
-        starts = [*self.record.starts, start]
-        self._save(identity=identity, model=model, starts=starts, complete=False)
+
+    def _next_log(self) -> Path:
+        """Where the server that is started next writes; each start has a log of its own."""
+        return self.path / f"server-{len(list(self.path.glob('server-*.log'))) + 1}.log"
+
+    def _after_first_token(self) -> None:
+        """What is done at once after the first request; nothing in most experiments."""
+        return
 
     def _hold_machine(self) -> None:
         """One session at a time; a server that a crashed one left over is stopped."""

@@ -2,6 +2,7 @@
 
 from heavyweight.tables.claims import decisions, tally, verdicts
 from heavyweight.tables.client import instrument, instrument_cost, load
+from heavyweight.tables.coldstart import begun_with, cold_ratios, coldstart, phases
 from heavyweight.tables.cost import cost
 from heavyweight.tables.curves import crossovers, goodput, growth, queue, scaling
 from heavyweight.tables.lengths import length_times, lengths, moves, rates
@@ -31,11 +32,11 @@ from heavyweight.tables.words import (
 )
 
 __all__ = [
-    "NOTHING", "answers", "by_length", "cells", "contrast_label", "contrasts", "cost",
-    "crossovers", "decisions", "failed_checks", "fairest", "first_contrast", "gains", "goodput",
-    "growth", "inside", "instrument", "instrument_cost", "interval", "invalid", "latency",
-    "length_times", "lengths", "load", "load_interval", "load_of", "main_length",
-    "memory_per_slot", "methods", "moves", "number", "percentile", "precision", "queue",
-    "rates", "ratios", "scaling", "self_test", "sessions", "slots", "tally", "throughput",
-    "verdicts",
+    "NOTHING", "answers", "begun_with", "by_length", "cells", "cold_ratios", "coldstart",
+    "contrast_label", "contrasts", "cost", "crossovers", "decisions", "failed_checks",
+    "fairest", "first_contrast", "gains", "goodput", "growth", "inside", "instrument",
+    "instrument_cost", "interval", "invalid", "latency", "length_times", "lengths", "load",
+    "load_interval", "load_of", "main_length", "memory_per_slot", "methods", "moves", "number",
+    "percentile", "phases", "precision", "queue", "rates", "ratios", "scaling", "self_test",
+    "sessions", "slots", "tally", "throughput", "verdicts",
 ]  # fmt: skip
