@@ -185,17 +185,7 @@ class ServerSession(ABC):
         self._hold_machine()
         self._save()
         start_id = len(self.record.starts) + 1
-        logs = len(list(self.path.glob("server-*.log")))
-        config = servers.ServerConfig(
-            arm=arm,
-            model=setting.model,
-            cores=setting.cores,
-            context_tokens=setting.study.same.context_tokens,
-            port=servers.port_for(setting.parameters.port),
-            log_path=self.path / f"server-{logs + 1}.log",
-            seed=setting.study.seed,
-            artefact=setting.artefact,
-        )
+        config = self._config(arm)
         self.progress.phase(f"starting {arm.label}")
         self.server.start(config)
         spawned_ns = self.server.spawned_ns
@@ -225,6 +215,13 @@ class ServerSession(ABC):
         model = identity.model if setting.arm.server == "openai" else self.record.model
         starts = [*self.record.starts, start]
         self._save(identity=identity, model=model, starts=starts, complete=False)
+
+    def _config(self, arm: design.Arm) -> servers.ServerConfig:
+        """What the next start of the server is given."""
+        logs = len(list(self.path.glob("server-*.log")))
+        port = servers.port_for(self.setting.parameters.port)
+        log_path = self.path / f"server-{logs + 1}.log"
+        return self.setting.server_config(arm, port=port, log_path=log_path)
 
     def _hold_machine(self) -> None:
         """One session at a time; a server that a crashed one left over is stopped."""
