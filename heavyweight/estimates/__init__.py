@@ -6,6 +6,12 @@ from heavyweight.estimates.goodput import Objective, goodput_table, objective_at
 from heavyweight.estimates.instrument import instrument_table
 from heavyweight.estimates.latency import latency_table
 from heavyweight.estimates.precision import inside_table, methods_table, precision_table
+from heavyweight.estimates.probes import (
+    joining_table,
+    probes_over_blocks,
+    probes_table,
+    recycling_table,
+)
 from heavyweight.estimates.queues import queue_table
 from heavyweight.estimates.scaling import growth_table, scaling_table
 from heavyweight.estimates.selftest import self_test_table
@@ -21,12 +27,16 @@ __all__ = [
     "growth_table",
     "inside_table",
     "instrument_table",
+    "joining_table",
     "latency_table",
     "methods_table",
     "objective_at_one_user",
     "precision_table",
+    "probes_over_blocks",
+    "probes_table",
     "queue_table",
     "ratio_table",
+    "recycling_table",
     "scaling_table",
     "self_test_table",
     "summary",

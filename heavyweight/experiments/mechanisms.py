@@ -23,6 +23,8 @@ from heavyweight.paths import scrub
 from heavyweight.records import Probe
 from heavyweight.session import ServerSession
 
+DYING_S = 1.0
+
 
 class Mechanisms(ServerSession):
     """One server and the probes that say something of it; see :class:`ServerSession`.
@@ -94,6 +96,8 @@ class Mechanisms(ServerSession):
         except ServerError as error:
             seen = Observation("unknown", str(error))
         why = seen.why
+        if seen.answer == "unknown" and self.server.process:
+            self.server.process.wait(DYING_S)  # it may be about to end
         if not mechanism.own_start and not self.server.alive():
             why += "; the server died meanwhile"
         return Probe(

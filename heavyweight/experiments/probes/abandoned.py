@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from heavyweight import telemetry
 from heavyweight.errors import ServerError
-from heavyweight.experiments import steps
 from heavyweight.experiments.probes.base import (
     Mechanism,
     Observation,
@@ -124,8 +123,10 @@ def _left(answer: Answer) -> None:
 
 
 def _rest_ms(answer: Answer) -> float:
-    """How long the rest of an abandoned answer would have taken."""
-    return (OUTPUT_TOKENS - len(answer.chunk_ns)) * steps.step_ns(answer.chunk_ns) / 1e6
+    """How long the rest of an abandoned answer would have taken, at the pace of its beginning."""
+    chunks = len(answer.chunk_ns)
+    pace_ns = (answer.last_ns - answer.first_ns) / (chunks - 1)
+    return (OUTPUT_TOKENS - chunks) * pace_ns / 1e6
 
 
 def _watched(prober: Prober) -> Trial:

@@ -26,6 +26,7 @@ Trial = dict[str, Value]
 Trials = list[Trial]
 
 PROMPT_TOKENS = 64
+BURSTS = "tokens came in bursts, so that there is no step to measure by"
 REQUEST_S = 120.0  # most that one request may take
 YES, ERROR = "yes", "error"  # fields of a trial: what it says, and why it says nothing
 

@@ -8,6 +8,7 @@ from heavyweight import servers
 from heavyweight.design import Arm
 from heavyweight.experiments import steps
 from heavyweight.experiments.probes.base import (
+    BURSTS,
     Mechanism,
     Observation,
     Prober,
@@ -20,7 +21,7 @@ from heavyweight.experiments.probes.base import (
     trial,
 )
 from heavyweight.experiments.probes.kinds import OURS, shipped
-from heavyweight.experiments.streams import Ask
+from heavyweight.experiments.streams import Answer, Ask
 
 SLOTS = 2
 RECYCLING_TRIALS = 10
@@ -59,17 +60,31 @@ def recycling(prober: Prober) -> Observation:
 
 
 def _recycled(prober: Prober, server: servers.Server) -> Trial:
-    long, short, following = checked(
-        prober.send(
-            Ask(prober.prompt(), LONG_TOKENS),
-            Ask(prober.prompt(), SHORT_TOKENS, after=(0, 2)),
-            Ask(prober.prompt(), NEXT_TOKENS, after=(1, 4)),
-            server=server,
+    return recycled(
+        *checked(
+            prober.send(
+                Ask(prober.prompt(), LONG_TOKENS),
+                Ask(prober.prompt(), SHORT_TOKENS, after=(0, 2)),
+                Ask(prober.prompt(), NEXT_TOKENS, after=(1, 4)),
+                server=server,
+            )
         )
     )
+
+
+def recycled(long: Answer, short: Answer, following: Answer) -> Trial:
+    """Steps of the long stream from the end of the short one to the start of the next.
+
+    Args:
+        long: runs all the time.
+        short: ends meanwhile.
+        following: waited for a slot; where it did not, the trial says nothing.
+    """
     if following.first_ns < short.last_ns or long.last_ns < following.first_ns:
         return {"yes": None, "waited": False}
     step = steps.step_ns(long.chunk_ns[long.chunk_ns < short.last_ns])
+    if not step > 0:
+        return {"error": BURSTS}
     count = steps.steps_between(long.chunk_ns, short.done_ns, following.first_ns, step)
     return {
         "yes": count <= AT_ONCE,
@@ -88,36 +103,14 @@ def joining(prober: Prober) -> Observation:
     """
 
     def observe() -> Trial:
-        running, joiner = checked(
-            prober.send(
-                Ask(prober.prompt(), RUNNING_TOKENS),
-                Ask(prober.prompt(JOINING_PROMPT), JOINING_TOKENS, after=(0, ALONE_EVENTS)),
+        return joined(
+            *checked(
+                prober.send(
+                    Ask(prober.prompt(), RUNNING_TOKENS),
+                    Ask(prober.prompt(JOINING_PROMPT), JOINING_TOKENS, after=(0, ALONE_EVENTS)),
+                )
             )
         )
-        assert joiner.sent_ns is not None  # it was answered
-        stamps, gaps = running.chunk_ns[1:], np.diff(running.chunk_ns)
-        before = gaps[stamps <= joiner.sent_ns]
-        if not len(before):
-            return {"error": "the running stream's tokens came all at once"}
-        alone = float(np.median(before))
-        # Tokens of one step arrive one after the other: the joiner's may be a little later.
-        start, end = joiner.first_ns - alone / 4, joiner.last_ns + alone / 4
-        begun = running.chunk_ns[:-1]
-        pause = gaps[(stamps > joiner.sent_ns) & (begun < start)]
-        meanwhile = gaps[(begun >= start) & (stamps <= end)]
-        together = joiner.first_ns < running.last_ns and len(meanwhile) > 0 and len(pause) > 0
-        return {
-            "yes": together,
-            "alone_ms": alone / 1e6,
-            "together_ms": float(np.median(meanwhile)) / 1e6 if together else None,
-            "slowdown": float(np.median(meanwhile)) / alone if together else None,
-            "pause_ms": float(pause.max()) / 1e6 if together else None,
-            "pause_steps": float(pause.max()) / alone if together else None,
-            "joiner_ttft_ms": joiner.ttft_ms,
-            "joiner_last_ms": (joiner.last_ns - joiner.sent_ns) / 1e6,
-            "at_ms": [round(v, 3) for v in ((stamps - joiner.sent_ns) / 1e6).tolist()],
-            "gap_ms": [round(v, 3) for v in (gaps / 1e6).tolist()],
-        }
 
     trials = [trial(observe) for _ in prober.tries(JOIN_TRIALS)]
     slowdown, pause = median(numbers(trials, "slowdown")), median(numbers(trials, "pause_steps"))
@@ -128,6 +121,34 @@ def joining(prober: Prober) -> Observation:
             f" join {pause:.3g} times"
         )
     return Observation(said(trials, JOIN_TRIALS, JOIN_TRIALS // 2 + 1), why, trials, slowdown, "x")
+
+
+def joined(running: Answer, joiner: Answer) -> Trial:
+    """The running stream's steps alone, at the join, and while both run."""
+    assert joiner.sent_ns is not None  # it was answered
+    stamps, gaps = running.chunk_ns[1:], np.diff(running.chunk_ns)
+    before = gaps[stamps <= joiner.sent_ns]
+    alone = float(np.median(before)) if len(before) else 0.0
+    if not alone > 0:
+        return {"error": BURSTS}
+    # Tokens of one step arrive one after the other: the joiner's may be a little later.
+    start, end = joiner.first_ns - alone / 4, joiner.last_ns + alone / 4
+    begun = running.chunk_ns[:-1]
+    pause = gaps[(stamps > joiner.sent_ns) & (begun < start)]
+    meanwhile = gaps[(begun >= start) & (stamps <= end)]
+    together = joiner.first_ns < running.last_ns and len(meanwhile) > 0 and len(pause) > 0
+    return {
+        "yes": together,
+        "alone_ms": alone / 1e6,
+        "together_ms": float(np.median(meanwhile)) / 1e6 if together else None,
+        "slowdown": float(np.median(meanwhile)) / alone if together else None,
+        "pause_ms": float(pause.max()) / 1e6 if together else None,
+        "pause_steps": float(pause.max()) / alone if together else None,
+        "joiner_ttft_ms": joiner.ttft_ms,
+        "joiner_last_ms": (joiner.last_ns - joiner.sent_ns) / 1e6,
+        "at_ms": [round(v, 3) for v in ((stamps - joiner.sent_ns) / 1e6).tolist()],
+        "gap_ms": [round(v, 3) for v in (gaps / 1e6).tolist()],
+    }
 
 
 def _slots(arm: Arm) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 from heavyweight.design import Arm
 from heavyweight.experiments import steps
 from heavyweight.experiments.probes.base import (
+    BURSTS,
     Mechanism,
     Observation,
     Prober,
@@ -68,6 +69,8 @@ def same_step(prober: Prober) -> Observation:
         if common < LEAST_COMMON:
             return {"yes": False, "tokens": common}  # they do not run together
         step = steps.step_ns(one)
+        if not step > 0:
+            return {"error": BURSTS}
         window = steps.WINDOW * step
         share = steps.share_together(one, other, window)
         chance = steps.share_by_chance(one, other, step, window)
