@@ -4,6 +4,7 @@ from heavyweight.tables.claims import decisions, tally, verdicts
 from heavyweight.tables.client import instrument, instrument_cost, load
 from heavyweight.tables.curves import crossovers, goodput, growth, queue, scaling
 from heavyweight.tables.precision import inside, methods, precision, self_test
+from heavyweight.tables.probes import probe_numbers, probe_sessions, probes
 from heavyweight.tables.study import (
     answers,
     cells,
@@ -30,6 +31,7 @@ __all__ = [
     "NOTHING", "answers", "by_length", "cells", "contrast_label", "crossovers", "decisions",
     "failed_checks", "first_contrast", "goodput", "growth", "inside", "instrument",
     "instrument_cost", "interval", "invalid", "latency", "load", "load_interval",
-    "main_length", "methods", "number", "percentile", "precision", "queue", "ratios", "scaling",
+    "main_length", "methods", "number", "percentile", "precision", "probe_numbers",
+    "probe_sessions", "probes", "queue", "ratios", "scaling",
     "self_test", "sessions", "tally", "throughput", "verdicts",
 ]  # fmt: skip
