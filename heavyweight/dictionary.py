@@ -33,6 +33,7 @@ A run's folder:
     b01-ARM/                      a session: block 1 of an arm
         session.json              server, machine, starts (Session)
         n0050-1a2b3c4d5e6f.parquet    one cell: 50 users; its Cell is JSON in the file's metadata
+        probe-overlap.json        one question put to the server, and its answer (Probe)
         server-1.log              log of the server's first start
         session-1.ipynb           the executed notebook
     instrument/                   the client's own error (Instrument)

@@ -105,6 +105,29 @@ class Setting:
             **more,
         )
 
+    def server_config(
+        self, arm: design.Arm, *, port: int, log_path: Path, default_port: bool = False
+    ) -> servers.ServerConfig:
+        """What one start of a server is given.
+
+        Args:
+            arm: the session's, or a copy of it that was changed.
+            port: on 127.0.0.1.
+            log_path: gets stdout and stderr.
+            default_port: the server is not told its port.
+        """
+        return servers.ServerConfig(
+            arm=arm,
+            model=self.model,
+            cores=self.cores,
+            context_tokens=self.study.same.context_tokens,
+            port=port,
+            log_path=log_path,
+            seed=self.study.seed,
+            artefact=self.artefact,
+            default_port=default_port,
+        )
+
     def load_spec(
         self, load: Load, server: servers.Server, *, run: str, model: str, folder: Path,
         start_id: int, stop_path: Path,

@@ -37,6 +37,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--step-growth", type=float, default=default.step_growth)
     parser.add_argument("--model", default=default.model, help="name of the model")
     parser.add_argument("--tokens-per-chunk", type=int, default=default.tokens_per_chunk)
+    parser.add_argument("--cached-ttft-ms", type=float, help="first token of a repeated request")
+    parser.add_argument("--stubborn", action="store_true", help="go on for a client that left")
     parser.add_argument("--start-s", type=float, default=default.start_s, help="503 until then")
     parser.add_argument("--fault", choices=faults.NAMES, help="how requests fail")
     parser.add_argument("--fault-every", type=int, default=1, help="each n-th request fails")
@@ -49,6 +51,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     for name in ("ttft_ms", "itl_ms", "jitter", "step_growth", "seed", "start_s"):
         if not 0 <= getattr(known, name) < 1e9:
             parser.error(f"--{name.replace('_', '-')} must be at least 0")
+    if known.cached_ttft_ms is not None and not 0 <= known.cached_ttft_ms < 1e9:
+        parser.error("--cached-ttft-ms must be at least 0")
     if known.queue is not None and known.queue < 0:
         parser.error("--queue must be at least 0")
     if known.batching == "step" and not known.itl_ms:

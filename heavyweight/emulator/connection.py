@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._emulator.connections.discard(self)
         stream, self.stream = self.stream, None
-        if stream:
+        if stream and not self._emulator.options.stubborn:
             stream.end()
 
     def data_received(self, data: bytes) -> None:

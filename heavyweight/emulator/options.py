@@ -27,6 +27,9 @@ class Options:
         step_growth: a step lasts ``itl_ms * (1 + step_growth * (streams in it - 1))``.
         model: name of the model; others are answered with 404.
         tokens_per_chunk: tokens in one chunk.
+        cached_ttft_ms: the time to the first token of a request that came before, word for word, as
+            with a prefix cache; None: there is no cache.
+        stubborn: goes on with the answer of a client that left.
         start_s: seconds during which everything is answered with 503.
         fault: one of :data:`heavyweight.emulator.faults.NAMES`.
         fault_every: the fault hits each n-th request; 1: all.
@@ -44,6 +47,8 @@ class Options:
     step_growth: float = 0.0
     model: str = "emulated"
     tokens_per_chunk: int = 1
+    cached_ttft_ms: float | None = None
+    stubborn: bool = False
     start_s: float = 0.0
     fault: str | None = None
     fault_every: int = 1

@@ -16,6 +16,12 @@ from heavyweight.estimates.lengths import (
     rates_table,
 )
 from heavyweight.estimates.precision import inside_table, methods_table, precision_table
+from heavyweight.estimates.probes import (
+    joining_table,
+    probes_over_blocks,
+    probes_table,
+    recycling_table,
+)
 from heavyweight.estimates.queues import queue_table
 from heavyweight.estimates.scaling import growth_table, scaling_table
 from heavyweight.estimates.selftest import self_test_table
@@ -31,9 +37,10 @@ from heavyweight.estimates.tables import ratio_table, throughput_table
 __all__ = [
     "Assessment", "Objective", "assess", "cold_ratio_table", "cold_starts", "coldstart_table",
     "contrast_table", "cost_table", "crossover_table", "fairest_table", "gain_table",
-    "goodput_table", "growth_table", "inside_table", "instrument_table", "latency_table",
-    "length_times_table", "lengths_table", "memory_per_slot_table", "methods_table",
-    "moves_table", "objective_at_one_user", "plain_records", "precision_table", "queue_table",
-    "rates_table", "ratio_table", "scaling_table", "self_test_table", "slot_families",
-    "slots_table", "summary", "throughput_table",
+    "goodput_table", "growth_table", "inside_table", "instrument_table", "joining_table",
+    "latency_table", "length_times_table", "lengths_table", "memory_per_slot_table",
+    "methods_table", "moves_table", "objective_at_one_user", "plain_records", "precision_table",
+    "probes_over_blocks", "probes_table", "queue_table", "rates_table", "ratio_table",
+    "recycling_table", "scaling_table", "self_test_table", "slot_families", "slots_table",
+    "summary", "throughput_table",
 ]  # fmt: skip

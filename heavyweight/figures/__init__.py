@@ -6,6 +6,7 @@ from heavyweight.figures.coldstart import coldstart, ramp
 from heavyweight.figures.instrument import instrument
 from heavyweight.figures.latency import latency
 from heavyweight.figures.lengths import length_times, lengths_map
+from heavyweight.figures.mechanisms import joining, mechanisms, recycling
 from heavyweight.figures.provenance import Provenance
 from heavyweight.figures.scaling import goodput, growth, self_test
 from heavyweight.figures.slots import slots, slots_map, slots_memory
@@ -15,7 +16,7 @@ from heavyweight.figures.verdicts import scoreboard, tally
 
 __all__ = [
     "Provenance", "StudyFigure", "cells_at", "coldstart", "goodput", "growth", "instrument",
-    "latency", "length_times", "lengths_map", "ollama_curve", "ramp", "ratio", "roofline",
-    "scoreboard", "self_test", "slots", "slots_map", "slots_memory", "tally", "throughput",
-    "timeline", "vram",
+    "joining", "latency", "length_times", "lengths_map", "mechanisms", "ollama_curve", "ramp",
+    "ratio", "recycling", "roofline", "scoreboard", "self_test", "slots", "slots_map",
+    "slots_memory", "tally", "throughput", "timeline", "vram",
 ]  # fmt: skip

@@ -154,7 +154,7 @@ class Probe(Record):
     emulated: bool = unit("true: the server imitates; never evidence")
     answer: Literal["yes", "no", "unknown"] = unit("of all trials together")
     yes: int = unit("trials that say yes", default=0)
-    trials: list[dict[str, float | int | str | bool | None]] = unit(
+    trials: list[dict[str, float | int | str | bool | list[float] | None]] = unit(
         "what was seen in each trial; units are in the names", default_factory=list
     )
     value: float | None = unit("the probe's number over its trials; null: it has none",

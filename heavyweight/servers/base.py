@@ -71,6 +71,7 @@ class ServerConfig:
         log_path: gets stdout and stderr.
         seed: of the server, where it takes one.
         artefact: the model's file or folder; None where the arm loads none.
+        default_port: the server is not told its port, which is the one that it comes with.
     """
 
     arm: Arm
@@ -81,6 +82,7 @@ class ServerConfig:
     log_path: Path
     seed: int
     artefact: PreparedArtefact | None = None
+    default_port: bool = False
 
 
 class Server(ABC):
@@ -100,6 +102,7 @@ class Server(ABC):
     api: ClassVar[Literal["chat"]] = "chat"
     start_timeout_s: ClassVar[float] = 60.0
     stop_timeout_s: ClassVar[float] = 20.0
+    usual_port: ClassVar[int | None] = None  # where it listens unless it is told
 
     def __init__(self, arm: Arm) -> None:
         self.arm = arm

@@ -23,6 +23,7 @@ class OllamaServer(Server):
     """`ollama serve`; the model is loaded by the first request."""
 
     kind: ClassVar[Literal["ollama"]] = "ollama"
+    usual_port: ClassVar[int | None] = 11434
 
     @classmethod
     def install(cls, progress: Progress, version: str | None = None) -> Installed:
@@ -61,9 +62,9 @@ class OllamaServer(Server):
         """Address, models, context and slots; none of the user's own settings."""
         home = cache_dir() / "ollama-home"  # it writes a key pair and reads settings there
         home.mkdir(parents=True, exist_ok=True)
-        return {
+        address = {} if config.default_port else {"OLLAMA_HOST": f"127.0.0.1:{config.port}"}
+        return address | {
             "HOME": str(home),
-            "OLLAMA_HOST": f"127.0.0.1:{config.port}",
             "OLLAMA_MODELS": str(cache_dir() / "ollama-models"),
             "OLLAMA_CONTEXT_LENGTH": str(config.context_tokens),
             "OLLAMA_NUM_PARALLEL": str(self.arm.slots or 1),

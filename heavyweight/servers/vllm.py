@@ -27,6 +27,7 @@ class VllmServer(Server):
     """The OpenAI server of vLLM, run by the Python of its own environment."""
 
     kind: ClassVar[Literal["vllm"]] = "vllm"
+    usual_port: ClassVar[int | None] = 8000
     start_timeout_s: ClassVar[float] = 900.0  # the first start compiles
     stop_timeout_s: ClassVar[float] = 15.0  # while it loads it does not hear SIGTERM
 
@@ -64,7 +65,7 @@ class VllmServer(Server):
             str(self.installed().path), "-m", "vllm.entrypoints.openai.api_server",
             "--model", str(config.artefact.path),
             "--served-model-name", self.name_of_model(config),
-            "--host", LOOPBACK, "--port", str(config.port),
+            "--host", LOOPBACK, *([] if config.default_port else ["--port", str(config.port)]),
             "--max-model-len", str(config.context_tokens),
             "--seed", str(config.seed),
         ]  # fmt: skip

@@ -164,16 +164,7 @@ class ServerSession(ABC):
         self._hold_machine()
         self._save()
         start_id = len(self.record.starts) + 1
-        config = servers.ServerConfig(
-            arm=arm,
-            model=setting.model,
-            cores=setting.cores,
-            context_tokens=setting.study.same.context_tokens,
-            port=servers.port_for(setting.parameters.port),
-            log_path=self._next_log(),
-            seed=setting.study.seed,
-            artefact=setting.artefact,
-        )
+        config = self._config(arm)
         self.progress.phase(f"starting {arm.label}")
         self.server.start(config)
         spawned_ns = self.server.spawned_ns
@@ -211,6 +202,11 @@ class ServerSession(ABC):
     def _after_first_token(self) -> None:
         """What is done at once after the first request; nothing in most experiments."""
         return
+
+    def _config(self, arm: design.Arm) -> servers.ServerConfig:
+        """What the next start of the server is given."""
+        port = servers.port_for(self.setting.parameters.port)
+        return self.setting.server_config(arm, port=port, log_path=self._next_log())
 
     def _hold_machine(self) -> None:
         """One session at a time; a server that a crashed one left over is stopped."""

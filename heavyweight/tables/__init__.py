@@ -7,6 +7,7 @@ from heavyweight.tables.cost import cost
 from heavyweight.tables.curves import crossovers, goodput, growth, queue, scaling
 from heavyweight.tables.lengths import length_times, lengths, moves, rates
 from heavyweight.tables.precision import inside, methods, precision, self_test
+from heavyweight.tables.probes import probe_numbers, probe_sessions, probes
 from heavyweight.tables.slots import contrasts, fairest, gains, memory_per_slot, slots
 from heavyweight.tables.study import (
     answers,
@@ -37,6 +38,7 @@ __all__ = [
     "fairest", "first_contrast", "gains", "goodput", "growth", "inside", "instrument",
     "instrument_cost", "interval", "invalid", "latency", "length_times", "lengths", "load",
     "load_interval", "load_of", "main_length", "memory_per_slot", "methods", "moves", "number",
-    "percentile", "phases", "precision", "queue", "rates", "ratios", "scaling", "self_test",
-    "sessions", "slots", "tally", "throughput", "verdicts",
+    "percentile", "phases", "precision", "probe_numbers", "probe_sessions", "probes", "queue",
+    "rates", "ratios", "scaling", "self_test", "sessions", "slots", "tally", "throughput",
+    "verdicts",
 ]  # fmt: skip

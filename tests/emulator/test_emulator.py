@@ -170,6 +170,36 @@ def test_a_client_that_leaves_frees_its_slot() -> None:
     assert asyncio.run(asyncio.wait_for(leave(), 20)) == "free"
 
 
+def test_a_stubborn_server_works_on_for_a_client_that_left() -> None:
+    async def tokens() -> int:
+        async with serving(slots=1, ttft_ms=1, itl_ms=5, stubborn=True) as base_url:
+            leaving = asyncio.create_task(ask(base_url, request(tokens=40)))
+            while (await state(base_url))["tokens"] < 4:
+                await asyncio.sleep(0.01)
+            leaving.cancel()
+            while (await state(base_url))["running"]:
+                await asyncio.sleep(0.01)
+            return (await state(base_url))["tokens"]
+
+    assert asyncio.run(asyncio.wait_for(tokens(), 20)) == 40
+
+
+def test_a_request_that_came_before_is_answered_sooner() -> None:
+    async def times() -> list[float]:
+        found = []
+        loop = asyncio.get_running_loop()
+        async with serving(ttft_ms=400, itl_ms=0, cached_ttft_ms=1) as base_url:
+            for tokens in (1, 1, 2, 1):
+                began = loop.time()
+                await ask(base_url, request(tokens=tokens))
+                found.append(loop.time() - began)
+        return found
+
+    first, again, other, later = asyncio.run(times())
+    assert min(first, other) >= 0.4
+    assert max(again, later) < 0.4
+
+
 def test_a_fault_hits_each_nth_request() -> None:
     async def statuses() -> list[int]:
         async with serving(ttft_ms=1, itl_ms=1, fault="status-500", fault_every=3) as base_url:

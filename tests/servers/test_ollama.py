@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from heavyweight.errors import BadInput, NotInstalled, ServerError
@@ -63,6 +65,9 @@ def test_it_is_started_with_the_studys_settings_only(tmp_path, cache):
     for name in ("HOME", "OLLAMA_MODELS"):
         assert environment[name].startswith(str(cache))
     assert "OLLAMA_NUM_PARALLEL=3" in server.settings()["slots"]
+    as_it_comes = replace(given, port=server.usual_port, default_port=True)
+    assert "OLLAMA_HOST" not in server.environment(as_it_comes)
+    assert server.usual_port == 11434
 
 
 def test_flags_are_refused_as_it_takes_none(tmp_path):

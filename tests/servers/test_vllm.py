@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from heavyweight.errors import NotInstalled, ServerError
@@ -74,6 +76,9 @@ def test_it_is_started_on_the_cores_that_the_study_gives(tmp_path, cache, device
         "--port": "4000", "--max-model-len": "2048", "--seed": "7", "--max-num-seqs": "5",
         "--dtype": "bfloat16",
     }  # fmt: skip
+    as_it_comes = server.command(replace(given, port=server.usual_port, default_port=True))
+    assert set(command) - set(as_it_comes) == {"--port", "4000"}
+    assert server.usual_port == 8000
     environment = server.environment(given)
     assert environment["PATH"].startswith(str(python.parent))
     assert environment["HF_HUB_OFFLINE"] == "1"

@@ -1,0 +1,70 @@
+"""What a start brings: memory that is taken at once, the port that it comes with."""
+
+from __future__ import annotations
+
+from heavyweight.experiments.memory_taken import MemoryTaken
+from heavyweight.experiments.probes.base import Mechanism, Observation, Prober, Trial, checked
+from heavyweight.experiments.probes.kinds import ours, real
+from heavyweight.experiments.streams import Ask
+from heavyweight.servers.asking import get_json
+
+HALF = 0.5
+MB = 1e6
+OUTPUT_TOKENS = 8
+
+
+def memory(prober: Prober) -> Observation:
+    """Compare the memory of the ready server with that after its first token."""
+    server, ready = prober.server, prober.at_ready
+    if server.process is None or ready is None:
+        return Observation("unknown", "its processes are not known")
+    asked = MemoryTaken.of(server.process.members())
+    detail = server.identify().detail
+    yes = ready.bytes >= HALF * asked.bytes
+    one: Trial = {
+        "yes": yes,
+        "ready_rss_mb": ready.rss_bytes / MB,
+        "ready_pss_mb": None if ready.pss_bytes is None else ready.pss_bytes / MB,
+        "first_token_rss_mb": asked.rss_bytes / MB,
+        "first_token_pss_mb": None if asked.pss_bytes is None else asked.pss_bytes / MB,
+        "kv_tokens": int(detail["kv_tokens"]) if "kv_tokens" in detail else None,
+    }
+    kv = one["kv_tokens"]
+    return Observation(
+        "yes" if yes else "no",
+        f"{ready.bytes / MB:,.0f} MB when it was ready, {asked.bytes / MB:,.0f} MB after the first"
+        " token" + (f"; its KV cache has room for {kv:,} tokens" if isinstance(kv, int) else ""),
+        [one],
+        asked.bytes / MB,
+        "MB after the first token",
+    )
+
+
+def ports(prober: Prober) -> Observation:
+    """Ask by the OpenAI API on the port where the server listens unless it is told."""
+    server = prober.server
+    usual = server.usual_port
+    if server.base_url != f"http://127.0.0.1:{usual}":
+        return Observation("unknown", f"port {usual} was taken, or another was asked for")
+    served = [one.get("id") for one in get_json(f"{server.base_url}/v1/models").get("data") or []]
+    answers = prober.send(Ask(prober.prompt(), OUTPUT_TOKENS))
+    checked(answers)
+    return Observation(
+        "yes",
+        f"started without a port, it lists {len(served)} model{'s' * (len(served) != 1)} and"
+        f" streams an answer by the OpenAI API on {usual}",
+        [{"yes": True, "port": usual, "models": len(served), "tokens": answers[0].tokens}],
+        float(usual or 0),
+        "port",
+    )
+
+
+MEMORY = Mechanism(
+    "memory-at-start",
+    "Is at least half of the memory taken before the first request?",
+    memory,
+    ours,
+)
+PORTS = Mechanism(
+    "ports", "Does it answer the OpenAI API on its usual port, when it is told none?", ports, real
+)
