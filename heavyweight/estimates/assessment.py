@@ -30,7 +30,8 @@ PERCENTILE_COLUMNS = (
 CELL_COLUMNS = (
     "cell_id", "block", "session", "arm", "label", *LOAD, "machine_id", "start_id", "starts",
     "ended", "valid", "work_valid", "reasons", "requests", "errors", "window_s",
-    "throughput_tok_s", "requests_per_s", "server_rss_bytes",
+    "throughput_tok_s", "requests_per_s", "server_rss_bytes", "loop", "rate_per_s",
+    "capacity_fraction",
 )  # fmt: skip
 INSTRUMENT_COLUMNS = {
     **{f"instrument_{quantity}_p99_ms": f"{quantity}_error_p99_ms" for quantity in QUANTITIES},
@@ -233,6 +234,9 @@ def _cell(
         "throughput_tok_s": r.tokens_per_s,
         "requests_per_s": r.requests_per_s,
         "server_rss_bytes": np.nan if rss is None else float(rss),
+        "loop": cell.loop,
+        "rate_per_s": cell.rate_per_s,
+        "capacity_fraction": cell.capacity_fraction,
         **{f"{p['quantity']}_p{p['percentile']:g}_ms": p["estimate_ms"] for p in percentiles},
         **{
             name: np.nan if error is None else float(error[column])

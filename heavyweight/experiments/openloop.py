@@ -29,7 +29,6 @@ from heavyweight.load import Arrivals
 from heavyweight.records import Cell, Probe
 from heavyweight.session import Session
 
-SEARCH_PROBE = "highest-rate"
 SEARCH_FOLDER = "search"
 STEP_S = 1.0  # a schedule that is too short is made longer by whole steps
 SETTLE_S = 120.0  # for a server to end what was abandoned
@@ -61,7 +60,11 @@ class OpenLoopSession(Session):
     @property
     def planned(self) -> Sequence[object]:
         """Closed loops, shares of the capacity, and the search."""
-        return [*self.setting.loads, *self.shares, *([SEARCH_PROBE] if self.open.search else [])]
+        return [
+            *self.setting.loads,
+            *self.shares,
+            *([store.HIGHEST_RATE] if self.open.search else []),
+        ]
 
     @property
     def missing(self) -> Sequence[object]:
@@ -70,7 +73,7 @@ class OpenLoopSession(Session):
         return [
             *self.missing_loads,
             *self.missing_shares,
-            *([SEARCH_PROBE] if searching else []),
+            *([store.HIGHEST_RATE] if searching else []),
         ]
 
     @property
@@ -133,8 +136,8 @@ class OpenLoopSession(Session):
         table, cell = file.requests(), file.cell
         done_ns = table["done_ns"].to_numpy()
         inside = (cell.window_start_ns < done_ns) & (done_ns <= cell.window_end_ns)
-        good = np.count_nonzero(inside & ~table["error"].is_valid().to_numpy())
-        return good and float(good) / ((cell.window_end_ns - cell.window_start_ns) / NS_PER_S)
+        good = int(np.count_nonzero(inside & ~table["error"].is_valid().to_numpy()))
+        return good and good / ((cell.window_end_ns - cell.window_start_ns) / NS_PER_S)
 
     def capacity(self) -> pd.Series:
         """The capacity, and the rates that follow from it."""
@@ -231,7 +234,7 @@ class OpenLoopSession(Session):
     @property
     def found(self) -> Probe | None:
         """What the search found; None: it is not over."""
-        path = self.path / store.PROBE_FILE.format(SEARCH_PROBE)
+        path = self.path / store.PROBE_FILE.format(store.HIGHEST_RATE)
         return store.read_json(path, Probe) if path.exists() else None
 
     def rates(self) -> list[store.CellFile]:
@@ -269,7 +272,7 @@ class OpenLoopSession(Session):
 
     def finish_search(self, found: Probe) -> None:
         """Write down what the search found."""
-        store.write_json(self.path / store.PROBE_FILE.format(SEARCH_PROBE), found)
+        store.write_json(self.path / store.PROBE_FILE.format(store.HIGHEST_RATE), found)
         self.progress.cell_done()
 
     def watched(self) -> AbstractContextManager[None]:

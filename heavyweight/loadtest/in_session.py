@@ -13,14 +13,14 @@ from typing import Any
 
 import pandas as pd
 
-from heavyweight.experiments.openloop import SEARCH_PROBE, OpenLoopSession
+from heavyweight.experiments.openloop import OpenLoopSession
 from heavyweight.loadtest.objective import Objective
 from heavyweight.loadtest.result import judge_load
 from heavyweight.loadtest.running import on_time
 from heavyweight.loadtest.search import Answer, Range, Search
 from heavyweight.records import Probe
 from heavyweight.stats.requests import Requests
-from heavyweight.store import CellFile
+from heavyweight.store import HIGHEST_RATE, CellFile
 
 LOWEST, HIGHEST = 0.2, 1.5  # of the capacity: what is searched
 LOOKS = 2  # most probes of one rate, besides the session's own
@@ -118,7 +118,7 @@ def _record(
     held = [trial for trial in trials if trial["verdict"] == "holds"]
     wanted = " and ".join(one.text for one in objectives)
     return Probe(
-        probe=SEARCH_PROBE,
+        probe=HIGHEST_RATE,
         question=f"is there a rate, from {LOWEST:.0%} to {HIGHEST:.0%} of the capacity, at which "
         f"{wanted} surely holds?",
         run=record.run,

@@ -3,6 +3,7 @@
 from heavyweight.tables.claims import decisions, tally, verdicts
 from heavyweight.tables.client import instrument, instrument_cost, load
 from heavyweight.tables.curves import crossovers, goodput, growth, queue, scaling
+from heavyweight.tables.openloop import capacity, goodput_ratios, rates, searches
 from heavyweight.tables.precision import inside, methods, precision, self_test
 from heavyweight.tables.study import (
     answers,
@@ -27,9 +28,10 @@ from heavyweight.tables.words import (
 )
 
 __all__ = [
-    "NOTHING", "answers", "by_length", "cells", "contrast_label", "crossovers", "decisions",
-    "failed_checks", "first_contrast", "goodput", "growth", "inside", "instrument",
-    "instrument_cost", "interval", "invalid", "latency", "load", "load_interval",
-    "main_length", "methods", "number", "percentile", "precision", "queue", "ratios", "scaling",
-    "self_test", "sessions", "tally", "throughput", "verdicts",
+    "NOTHING", "answers", "by_length", "capacity", "cells", "contrast_label", "crossovers",
+    "decisions", "failed_checks", "first_contrast", "goodput", "goodput_ratios", "growth",
+    "inside", "instrument", "instrument_cost", "interval", "invalid", "latency", "load",
+    "load_interval", "main_length", "methods", "number", "percentile", "precision", "queue",
+    "rates", "ratios", "scaling", "searches", "self_test", "sessions", "tally", "throughput",
+    "verdicts",
 ]  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +11,11 @@ import numpy as np
 import pytest
 
 from heavyweight import design, estimates, store
+from heavyweight.calibrations import FOLDER
 from heavyweight.errors import BadInput, StudyError
-from heavyweight.experiments.openloop import SEARCH_PROBE, OpenLoopSession
-from heavyweight.job import Job, planned_calibration, prepare_job
+from heavyweight.experiments.openloop import OpenLoopSession
+from heavyweight.instrument import calibrate
+from heavyweight.job import planned_calibration, prepare_job
 from heavyweight.loadtest.in_session import HIGHEST, LOWEST, search_rate
 from heavyweight.parameters import Parameters
 from heavyweight.stats.requests import Requests
@@ -109,7 +110,7 @@ def test_a_whole_session_and_its_queue_is_the_one_of_theory(opened) -> None:
     assert 1 <= len(probes) <= 2
     assert all(probe.path.parent.name == "search" for probe in probes)
     (found,) = store.SessionFolder(session.path).probes()
-    assert (found.probe, found.emulated) == (SEARCH_PROBE, True)
+    assert (found.probe, found.emulated) == (store.HIGHEST_RATE, True)
     assert len(found.trials) == 2 + len(probes)
     verdicts = {trial["rate_per_s"]: trial["verdict"] for trial in found.trials}
     assert verdicts[rates[1.3]] != "holds"
@@ -127,13 +128,13 @@ def test_a_session_that_was_interrupted_goes_on_with_the_capacity_it_saw(opened)
     first = opened()
     with pytest.raises(StudyError, match=r"session.measure\(\) comes first"):
         first.measure_rates()
-    assert [str(one) for one in first.missing[-2:]] == [str(first.shares[-1]), SEARCH_PROBE]
+    assert [str(one) for one in first.missing[-2:]] == [str(first.shares[-1]), store.HIGHEST_RATE]
     first.start()
     first.measure()
     capacity = first.capacity_per_s
     first.stop()
     assert not first.record.complete
-    assert first.missing == [*first.shares, SEARCH_PROBE]
+    assert first.missing == [*first.shares, store.HIGHEST_RATE]
 
     second = opened()
     assert second.capacity_per_s == capacity
@@ -144,7 +145,7 @@ def test_a_session_that_was_interrupted_goes_on_with_the_capacity_it_saw(opened)
     (probe,) = [second.probe(0.9 * capacity)]  # and then it was stopped
     second.stop()
     before = {path: path.stat().st_mtime_ns for path in second.path.rglob("*.parquet")}
-    assert second.missing == [SEARCH_PROBE]
+    assert second.missing == [store.HIGHEST_RATE]
 
     third = opened()
     third.start()
@@ -155,7 +156,7 @@ def test_a_session_that_was_interrupted_goes_on_with_the_capacity_it_saw(opened)
     assert before.items() <= {p: p.stat().st_mtime_ns for p in before}.items()
     assert len(third.probes()) <= 2
     trials = third.found.trials
-    assert [t["file"] for t in trials if t["source"] == "search"][0] == probe.path.name
+    assert next(t["file"] for t in trials if t["source"] == "search") == probe.path.name
     assert len(third.record.starts) == 3
 
     again = opened()
@@ -166,9 +167,10 @@ def test_a_session_that_was_interrupted_goes_on_with_the_capacity_it_saw(opened)
 def test_an_overload_that_does_not_end_in_time_ends_and_the_server_is_idle(
     opened, study: Path
 ) -> None:
-    """Five times the capacity; what is left after the cap is abandoned."""
+    """Six times the capacity; what is left after the cap is abandoned."""
     text = (study / "study.toml").read_text()
-    text = text.replace("fractions = [0.6, 1.3]", "fractions = [6.0]").replace("cap_seconds = 8\n", "cap_seconds = 2.5\n")  # fmt: skip
+    text = text.replace("fractions = [0.6, 1.3]", "fractions = [6.0]")
+    text = text.replace("cap_seconds = 8\n", "cap_seconds = 2.5\n")
     (study / "study.toml").write_text(text)
     session = opened()
     session.start()
@@ -192,7 +194,7 @@ def test_rates_that_follow_from_nothing_are_refused(opened) -> None:
 
 
 def test_another_experiment_is_refused(study: Path) -> None:
-    with pytest.raises(BadInput, match="execute notebooks/session.ipynb"):
+    with pytest.raises(BadInput, match=r"execute notebooks/session\.ipynb"):
         OpenLoopSession(Parameters.checked({"arm": "emulated-slots", "profile": "emulated"}))
 
 
@@ -215,28 +217,42 @@ def test_the_plan_counts_the_rates_and_its_calibration_has_them(study: Path) -> 
 
 @pytest.mark.notebook
 @pytest.mark.timeout(240)
-def test_a_study_by_its_notebooks_is_complete_and_judged(study: Path) -> None:
-    """The calibration's rates judge the open cells; a session is done when its search is."""
-    (study / "notebooks").mkdir()
-    for name in ("openloop", "instrument"):
-        source = ROOT / "notebooks" / f"{name}.ipynb"
-        (study / "notebooks" / source.name).write_bytes(source.read_bytes())
+def test_a_session_by_its_notebook_is_complete_and_judged_by_a_calibrated_rate(
+    study: Path,
+) -> None:
+    given = {"arm": "emulated-batch", "profile": "quick-open", "runs": "runs"}
     done = subprocess.run(
-        [BIN / "heavyweight", "study", "run", "--profile", "quick-open", "--blocks", "1",
-         "--run", "whole"],
-        cwd=study, capture_output=True, text=True, check=False, env=dict(os.environ),
+        [BIN / "papermill", ROOT / "notebooks" / "openloop.ipynb", "out.ipynb",
+         "--no-progress-bar", *(word for pair in given.items() for word in ("-p", *pair))],
+        cwd=study, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    run = store.RunFolder.open(study / "data" / "runs" / "whole")
-    assert all(session.record.complete for session in run.sessions())
-    assert all(session.probes() for session in run.sessions())
+    run = store.RunFolder.open(study / "runs" / "by-hand")
+    (session,) = run.sessions()
+    assert session.record.complete
+    assert session.record.experiment == run.run.experiment == "openloop"
+    assert [probe.probe for probe in session.probes()] == [store.HIGHEST_RATE]
+
     described = design.load_study(study / "study.toml")
-    job: Job = prepare_job(
-        study, described, described.profile("quick-open"), runs=run.path.parent, blocks=1
-    )
-    assert not job.left()
+    timing = described.instrument.model_copy(update={"seconds": 0.5})
+    calibrate(
+        run.path / FOLDER, timing, run="by-hand", seed=1, users=[3], rates=[30.0],
+        settings=("busy",),
+    )  # fmt: skip
     cells = estimates.assess(run).cells
     rates = cells[cells["loop"] == "open"]
-    assert len(rates) == 4
+    assert sorted(rates["capacity_fraction"]) == [0.6, 1.3]
     known = rates["instrument_ttft_p99_ms"].notna()
-    assert (known == (rates["rate_per_s"] <= 40)).all()
+    assert (known == (rates["rate_per_s"] <= 30)).all()
+
+
+def test_a_planned_session_is_done_when_its_search_is(study: Path, opened) -> None:
+    described = design.load_study(study / "study.toml")
+    job = prepare_job(study, described, described.profile("quick-open"), runs=study / "runs",
+                      name="r", blocks=1)  # fmt: skip
+    mine = next(one for one in job.sessions if one.arm == "emulated-slots")
+    session = opened()
+    session._save()
+    assert not job.complete(mine)
+    session._save(complete=True)
+    assert job.complete(mine)
