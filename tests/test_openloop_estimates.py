@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from heavyweight import estimates, figures, store, tables
+from heavyweight import estimates, figures, report, store, tables
 from heavyweight.estimates import Objective
 from heavyweight.figures import Provenance
 from heavyweight.records import Probe
@@ -252,3 +252,13 @@ def test_one_block_and_a_run_without_anything_are_shown(tmp_path):
         ):
             assert figure.png()[:4] == b"\x89PNG"
     assert estimates.rates_table(estimates.assess(none)).empty
+
+
+@pytest.mark.notebook
+def test_the_analysis_over_a_run(run):
+    executed = report.execute("openloop", run.path)
+    shown = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in shown) == 3
+    text = str(shown)
+    assert "at most" in text  # the objective
+    assert "Traceback" not in text

@@ -84,7 +84,7 @@ def response(
     )
     with look():
         figure, panels = make(
-            provenance, "Response when requests come by themselves", alt, notes=[note],
+            provenance, "Response by offered rate", alt, notes=[note],
             height_in=5.4, nrows=2, ncols=2, sharex=True, sharey="row",
         )  # fmt: skip
         for axes, (quantity, title) in zip(panels, PANELS, strict=True):
@@ -173,7 +173,8 @@ def highest_rate(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     note = (
         f"Asked of each session: {question} Large: geometric mean over blocks with {OVER_BLOCKS}; "
         "there is none where a session's probes do not bracket it. Below, thin: each session, from "
-        "the highest rate that surely holds to the lowest that surely fails, and its estimate."
+        "the highest rate that surely holds to the lowest that surely fails, and its estimate; an "
+        "arrow where only one of the two is known."
     )
     with look():
         figure, (axes,) = make(
@@ -192,6 +193,9 @@ def highest_rate(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
                 axes.plot([one.low, one.high], [at, at], color=color, linewidth=1, alpha=0.7,
                           marker="|", markersize=6)  # fmt: skip
                 axes.plot(one.per_s, at, color=color, marker=".", markersize=6, alpha=0.9)
+                if np.isfinite(one.low) != np.isfinite(one.high):  # open on one side
+                    end, arrow = (one.low, ">") if np.isfinite(one.low) else (one.high, "<")
+                    axes.plot(end, at, color=color, marker=arrow, markersize=5, alpha=0.9)
         axes.set_yticks(range(len(blocks)), list(blocks["label"]))
         axes.set_ylim(max(len(blocks), 1) - 0.35, -0.4)
         axes.grid(visible=False, axis="y")
