@@ -42,7 +42,8 @@ A run's folder:
         busy/n0050-1a2b3c4d5e6f.server.parquet  the same requests as the emulator logged them
         instrument-1.ipynb        the executed notebook
 
-An open loop's cell is named by its rate: `r0012.5-....parquet`.
+An open loop's cell is named by its rate: `r0012.5-....parquet`. Those in `search/`, below a session
+of the experiment openloop, are probes of its search for the highest rate and no cells of the study.
 
 Read a cell with any parquet reader:
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from heavyweight import design, identity, models, servers
 from heavyweight.design import Load
-from heavyweight.load.spec import LoadSpec
+from heavyweight.load.spec import Arrivals, LoadSpec
 from heavyweight.parameters import Parameters
 from heavyweight.paths import study_root
 
@@ -130,23 +130,29 @@ class Setting:
 
     def load_spec(
         self, load: Load, server: servers.Server, *, run: str, model: str, folder: Path,
-        start_id: int, stop_path: Path,
+        start_id: int, stop_path: Path, arrivals: Arrivals | None = None,
+        capacity_fraction: float | None = None, **more: Any,
     ) -> LoadSpec:  # fmt: skip
         """What the load generator is to do for one cell.
 
         Args:
-            load: a closed loop.
+            load: a closed loop; of no users: an open one.
             server: running and ready.
             run: name of the run.
             model: that it runs.
             folder: the session's.
             start_id: which start of the session's server this is.
             stop_path: the file by which a stop is asked for.
+            arrivals: of an open loop.
+            capacity_fraction: of an open loop: its rate as a share of the capacity.
+            more: what else defines the cell.
         """
         profile = self.profile
+        if arrivals is not None:
+            more["arrivals"] = arrivals.model_dump(mode="json", exclude_none=True)
         return LoadSpec(
             cell={
-                "cell_id": self.cell_id(load),
+                "cell_id": self.cell_id(load, **more),
                 "run": run,
                 "session": folder.name,
                 "arm": self.arm.name,
@@ -159,6 +165,8 @@ class Setting:
             model=server.served_model,
             extra_body=server.extra_body,
             users=load.users,
+            arrivals=arrivals,
+            capacity_fraction=capacity_fraction,
             seed=self.study.seed,
             block=self.parameters.block,
             output_tokens=load.output_tokens,

@@ -9,6 +9,7 @@
                                      is in the file's metadata
     RUN/SESSION/r0012.5-<id>.parquet the same of an open loop, 12.5 requests/s
     RUN/SESSION/probe-overlap.json   records.Probe, one a question put to the server
+    RUN/SESSION/search/r....parquet  cells of a search for the highest rate; none of the study's
     RUN/SESSION/server-1.log         one log for each start of the server
     RUN/SESSION/session.ipynb        the executed notebook
 """
@@ -39,6 +40,7 @@ METADATA_KEY = b"heavyweight"
 RUN_FILE = "run.json"
 SESSION_FILE = "session.json"
 PROBE_FILE = "probe-{}.json"
+HIGHEST_RATE = "highest-rate"  # the probe that holds what a search for it found
 CELL_FILE = re.compile(r"(?:n\d+|r\d+\.\d)-[^.]+\.parquet")
 
 R = TypeVar("R", bound=Record)

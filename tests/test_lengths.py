@@ -17,7 +17,7 @@ from heavyweight.estimates import (
     length_times_table,
     lengths_table,
     moves_table,
-    rates_table,
+    speeds_table,
     ratio_table,
     summary,
 )
@@ -84,7 +84,7 @@ def test_a_cell_of_one_length_that_is_not_there_is_missing(tmp_path):
     assert set(rows["blocks"]) == {1}
     assert rows["note"].str.contains("block 2 lacks 512 in 16 out, 64 in 128 out").all()
     assert rows["moves"].isna().all(), "one block has no interval"
-    fast = rates_table(run).set_index(["arm", "rate"]).loc[("fast", "prompt_tokens")]
+    fast = speeds_table(run).set_index(["arm", "rate"]).loc[("fast", "prompt_tokens")]
     assert "block 2 lacks 512 in 16 out, 64 in 128 out" in fast["note"]
 
 
@@ -131,7 +131,7 @@ def test_a_ratio_that_moves_is_said_to(run):
 
 
 def test_rates_of_reading_and_writing_are_the_truth(run):
-    table = rates_table(run).set_index(["arm", "rate"])
+    table = speeds_table(run).set_index(["arm", "rate"])
     assert table.loc[("slow", "prompt_tokens"), "tok_s"] == pytest.approx(5000, rel=0.06)
     assert table.loc[("slow", "output_tokens"), "tok_s"] == pytest.approx(500, rel=0.06)
     assert table.loc[("fast", "prompt_tokens"), "tok_s"] == pytest.approx(4 * 10_000, rel=0.08)
@@ -155,7 +155,7 @@ def test_one_length_has_no_slope(tmp_path):
     table = moves_table(run, "A")
     assert table["factor"].isna().all()
     assert table["note"].str.contains("needs three pairs of lengths").all()
-    assert rates_table(run)["tok_s"].isna().all()
+    assert speeds_table(run)["tok_s"].isna().all()
     with pytest.raises(BadInput, match="one of A"):
         moves_table(run, "Z")
     with pytest.raises(BadInput, match="throughput_tok_s"):
@@ -165,7 +165,7 @@ def test_one_length_has_no_slope(tmp_path):
 def test_a_run_that_has_only_begun(tmp_path):
     run = assess(write_run(tmp_path / "run", users=(4,), lengths=LENGTHS, blocks=0))
     assert moves_table(run, "A").empty
-    assert rates_table(run).empty
+    assert speeds_table(run).empty
     assert len(lengths_table(run, "A")) == len(RATIOS)
 
 
@@ -226,7 +226,7 @@ def test_the_tables_for_a_reader(run):
     assert shown.columns[-1] == "median time per output token"
     moved = tables.moves(moves_table(run, "A"))
     assert "not told" not in moved.loc["tokens a second", "a prompt twice as long"]
-    assert list(tables.rates(rates_table(run)).index) == ["one slot", "four slots"]
+    assert list(tables.speeds(speeds_table(run)).index) == ["one slot", "four slots"]
     assert len(tables.length_times(length_times_table(run)).columns) == 1 + 2 * 3
     assert tables.cells(run).loc[4, "one slot"] == "15 of 15 VALID"
     _, lines = tables.answers(run)

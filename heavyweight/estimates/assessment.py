@@ -28,9 +28,10 @@ PERCENTILE_COLUMNS = (
     "without_failures_high_ms",
 )  # fmt: skip
 CELL_COLUMNS = (
-    "cell_id", "block", "session", "arm", "label", *LOAD, "rate_per_s", "machine_id", "start_id",
-    "starts", "ended", "valid", "work_valid", "reasons", "requests", "errors", "window_s",
-    "throughput_tok_s", "requests_per_s", "server_rss_bytes",
+    "cell_id", "block", "session", "arm", "label", *LOAD, "loop", "rate_per_s",
+    "capacity_fraction", "machine_id", "start_id", "starts", "ended", "valid", "work_valid",
+    "reasons", "requests", "errors", "window_s", "throughput_tok_s", "requests_per_s",
+    "server_rss_bytes",
 )  # fmt: skip
 INSTRUMENT_COLUMNS = {
     **{f"instrument_{quantity}_p99_ms": f"{quantity}_error_p99_ms" for quantity in QUANTITIES},
@@ -235,6 +236,8 @@ def _cell(
         "throughput_tok_s": r.tokens_per_s,
         "requests_per_s": r.requests_per_s,
         "server_rss_bytes": np.nan if rss is None else float(rss),
+        "loop": cell.loop,
+        "capacity_fraction": cell.capacity_fraction,
         **{f"{p['quantity']}_p{p['percentile']:g}_ms": p["estimate_ms"] for p in percentiles},
         **{
             name: np.nan if error is None else float(error[column])

@@ -40,9 +40,12 @@ class Blocks:
 
 
 def loads(assessment: Assessment) -> list[Load]:
-    """The closed loops that were measured, and the planned users of whom nothing is there."""
+    """The closed loops that were measured, and the planned users of whom nothing is there.
+
+    Open loops of all rates have no users: they would be taken for one load.
+    """
     cells = assessment.cells
-    seen = cells.loc[cells["users"] > 0, LOAD].drop_duplicates().sort_values(LOAD)
+    seen = cells.loc[cells["loop"] == "closed", LOAD].drop_duplicates().sort_values(LOAD)
     loads = [tuple(row) for row in seen.itertuples(index=False)]
     users = {load[0] for load in loads}
     absent = [(n, pd.NA, pd.NA) for n in assessment.run.users if n not in users]
@@ -60,7 +63,19 @@ def cells_of(assessment: Assessment, arm: str, load: Load) -> pd.DataFrame:
 
 def by_block(assessment: Assessment, arm: str, load: Load, quantity: str) -> Blocks:
     """A column of the cells, block by block; several cells of a block count by their mean."""
-    cells, found = cells_of(assessment, arm, load), Blocks()
+    return of_cells(assessment, arm, cells_of(assessment, arm, load), quantity)
+
+
+def of_cells(assessment: Assessment, arm: str, cells: pd.DataFrame, quantity: str) -> Blocks:
+    """The same of cells that were chosen otherwise.
+
+    Args:
+        assessment: the run.
+        arm: of all of them.
+        cells: rows of the assessment's cells, at most one load.
+        quantity: a column of them.
+    """
+    found = Blocks()
     planned = set(range(1, assessment.run.blocks + 1)) if arm in assessment.run.arms else set()
     for block in sorted(planned | set(cells["block"])):
         here = cells[cells["block"] == block]
@@ -165,6 +180,16 @@ def over_blocks(found: Blocks, confidence: float) -> tuple[float, float, float, 
     estimate = mean_log_t(list(found.values.values()), confidence)
     note = notes(estimate.note, say(found.left_out))
     return estimate.value, estimate.low, estimate.high, note
+
+
+def over_blocks_or_infinite(found: Blocks, confidence: float) -> tuple[float, float, float, str]:
+    """The same of a latency: infinite where failures reach it in one of the blocks.
+
+    Leaving the worst block out would make the rest look faster than the server is.
+    """
+    if INFINITE in found.left_out.values():
+        return math.inf, math.nan, math.inf, say(found.left_out)
+    return over_blocks(found, confidence)
 
 
 def tidy(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,21 @@ def ratios_by_block(
         found[n] = {
             block: above / pairing.denominator[block] for block, above in pairing.numerator.items()
         }
+    return whole_curves(found, "pair at {} users")
+
+
+def whole_curves(
+    found: Mapping[Any, Mapping[int, float]], lacking_words: str
+) -> tuple[list[Any], dict[int, np.ndarray], str]:
+    """A positive number at each load, block by block, with the gaps of a block filled.
+
+    Args:
+        found: load, ascending -> block -> number.
+        lacking_words: what a block lacks at loads that are named in it.
+
+    Returns:
+        As :func:`ratios_by_block`.
+    """
     blocks = sorted({block for ratios in found.values() for block in ratios})
     # A load that only a few blocks have, as one that was added by hand, is no end of the others.
     loads = [n for n in found if 2 * len(found[n]) > len(blocks)]
@@ -50,9 +66,9 @@ def ratios_by_block(
         if len(loads) < 2 or not {loads[0], loads[-1]} <= set(there):
             remarks.append(f"block {block} lacks the lowest or highest load and is left out")
             continue
-        lacking = [str(n) for n in loads if n not in there]
+        lacking = [f"{n:g}" for n in loads if n not in there]
         if lacking:
-            remarks.append(f"block {block} has no valid pair at {', '.join(lacking)} users")
+            remarks.append(f"block {block} has no valid {lacking_words.format(', '.join(lacking))}")
         logs = np.interp(np.log(loads), np.log(there), [np.log(found[n][block]) for n in there])
         curves[block] = np.exp(logs)
     return loads, curves, "; ".join(remarks)

@@ -46,15 +46,25 @@ class Objective:
         return (ttft <= self.ttft_ms) & (np.isnan(tpot) | (tpot <= self.tpot_ms))
 
 
-def objective_at_one_user(assessment: Assessment, factor: float = 2.0) -> Objective | None:
-    """A multiple of the best median of each latency that an arm of the run has for one user.
+def objective_at_one_user(
+    assessment: Assessment,
+    factor: float = 2.0,
+    percent: float = 50.0,
+    tpot_factor: float | None = None,
+) -> Objective | None:
+    """A multiple of the best percentile of each latency that an arm of the run has for one user.
+
+    Each is the faster server's geometric mean over the blocks: one objective for the whole run. Its
+    own error is in no interval of what is judged by it.
 
     Args:
         assessment: the run.
         factor: how much slower still counts as good.
+        percent: which percentile, one that was assessed.
+        tpot_factor: the same of the time per output token; None: ``factor``.
 
     Returns:
-        The objective; None where no arm has an estimable median of both at one user.
+        The objective; None where no arm has that percentile of both at one user.
     """
     load = load_at(assessment, 1)
     if load is None:
@@ -64,12 +74,12 @@ def objective_at_one_user(assessment: Assessment, factor: float = 2.0) -> Object
         found = [
             mean_log_t(list(blocks.values.values())).value
             for arm in assessment.arms
-            if (blocks := by_block(assessment, arm, load, f"{quantity}_p50_ms")).values
+            if (blocks := by_block(assessment, arm, load, f"{quantity}_p{percent:g}_ms")).values
         ]
         if not found:
             return None
         best[quantity] = min(found)
-    return Objective(factor * best["ttft"], factor * best["tpot"])
+    return Objective(factor * best["ttft"], (tpot_factor or factor) * best["tpot"])
 
 
 def goodput_table(
@@ -101,7 +111,9 @@ def goodput_table(
                 "users": users,
             }
             sessions = [
-                shared | {"block": block} | _session(assessment.arrays(cell), objective, confidence)
+                shared
+                | {"block": block}
+                | goodput_of(assessment.arrays(cell), objective, confidence)
                 for block, cells in cells_by_block(assessment, arm, load).items()
                 for cell in cells
             ]
@@ -125,8 +137,8 @@ def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return table.astype(dict.fromkeys(("block", "blocks", "users"), "Int64"))
 
 
-def _session(requests: Requests, objective: Objective, confidence: float) -> dict[str, Any]:
-    """One cell's goodput."""
+def goodput_of(requests: Requests, objective: Objective, confidence: float) -> dict[str, Any]:
+    """One cell's goodput: the columns of scope "session" of :func:`goodput_table`."""
     met = objective.met(requests)
     # Waves: neighbours resemble each other, and count for fewer.
     n_eff = effective_sample_size(met)

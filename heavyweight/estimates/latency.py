@@ -17,9 +17,7 @@ from heavyweight.estimates.blocks import (
     by_block,
     cells_of,
     loads,
-    notes,
-    over_blocks,
-    say,
+    over_blocks_or_infinite,
     tidy,
 )
 from heavyweight.estimates.frames import LOAD
@@ -89,12 +87,8 @@ def latency_table(
 
 def _over_blocks(found: Blocks, sessions: pd.DataFrame, confidence: float) -> dict[str, Any]:
     """The row of scope "blocks": Student's t on the logs of the sessions' percentiles."""
-    value, low, high, note = over_blocks(found, confidence)
+    value, low, high, note = over_blocks_or_infinite(found, confidence)
     infinite = [block for block, reason in found.left_out.items() if reason == INFINITE]
-    if infinite:
-        # Leaving the worst block out would make the rest look faster than the server is.
-        value, low, high = math.inf, math.nan, math.inf
-        note = notes(say(found.left_out))
     bare = sessions["without_failures_ms"].to_numpy(dtype=float)
     bare = bare[np.isfinite(bare) & (bare > 0)]
     without = mean_log_t(bare, confidence) if bare.size else None

@@ -133,7 +133,7 @@ def length_times_table(assessment: Assessment, confidence: float = 0.95) -> pd.D
     return tidy(rows, TIMES_COLUMNS)
 
 
-def rates_table(assessment: Assessment, confidence: float = 0.95) -> pd.DataFrame:
+def speeds_table(assessment: Assessment, confidence: float = 0.95) -> pd.DataFrame:
     """Tokens a second at which each server reads prompts and writes answers, users kept busy.
 
     A server that always has work spends 1 / (requests a second) on each request. That time is

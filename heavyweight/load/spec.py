@@ -89,6 +89,9 @@ class LoadSpec(BaseModel):
     headers: dict[str, str] = Field(default={}, description="further headers of each request")
     users: int = Field(ge=0, lt=4096, description="of a closed loop; 0: arrivals are given")
     arrivals: Arrivals | None = None
+    capacity_fraction: float | None = Field(
+        default=None, gt=0, description="open loop: its rate as a share of a known capacity"
+    )
     seed: int = Field(ge=0)
     block: int = Field(ge=1)
     output_tokens: int = Field(ge=1)
@@ -154,6 +157,7 @@ class LoadSpec(BaseModel):
             "users": self.users,
             "arrivals": self.arrivals and self.arrivals.process,
             "rate_per_s": self.arrivals and self.arrivals.rate_per_s,
+            "capacity_fraction": self.capacity_fraction,
             "parts": self.parts,
             "block": self.block,
             "seed": self.seed,

@@ -135,12 +135,12 @@ class LoadTest:
                 break
             said = self._judged(file, requests, session, None, instrument_too=False)
             tallies = [one.tally(requests) for one in objectives]
-            on_time = _on_time(requests, said)
-            search.add(at, tallies, on_time)
+            punctual = on_time(requests, said)
+            search.add(at, tallies, punctual)
             said |= {
                 "at": at,
                 "verdict": search.verdict(at),
-                "client_on_time": on_time,
+                "client_on_time": punctual,
                 "objectives": [
                     {"objective": o.text, "allowed": o.allowed, **asdict(t)}
                     for o, t in zip(objectives, tallies, strict=True)
@@ -245,8 +245,13 @@ class LoadTest:
             self.folder.rmdir()
 
 
-def _on_time(requests: Requests, said: Mapping[str, Any]) -> bool:
-    """Whether the client sent when it had to; where nothing succeeded, that is not its fault."""
+def on_time(requests: Requests, said: Mapping[str, Any]) -> bool:
+    """Whether the client sent when it had to; where nothing succeeded, that is not its fault.
+
+    Args:
+        requests: of a cell.
+        said: of :func:`heavyweight.loadtest.result.judge_load`.
+    """
     if not (requests.in_window & ~requests.failed).any():
         return not (requests.error == "client").any()
     return all(check["passed"] for check in said["checks"] if check["name"] == "client")

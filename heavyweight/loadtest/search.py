@@ -173,6 +173,8 @@ class Search:
             return self._last
         if high is None and (top := max(self._seen)) < r.highest:
             return min(self._rounded(2 * top), r.highest)
+        if low is None and r.lowest < min(self._seen):  # where it was told of probes before
+            return r.lowest
         return self._widest_gap(low, high) or self._unconfirmed(low, high)
 
     def _unconfirmed(self, low: float | None, high: float | None) -> float | None:

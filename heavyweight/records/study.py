@@ -120,6 +120,10 @@ class Cell(Record):
     rate_per_s: float | None = unit(
         "open loop: mean rate of the arrivals; closed: null", "requests/s", default=None
     )
+    capacity_fraction: float | None = unit(
+        "open loop: rate as a share of the capacity seen in the same session; else null",
+        default=None,
+    )
     parts: int = unit("load generators that made the load together", default=1)
     clock_error_ns: int | None = unit(
         "how far the clocks of the parts may be apart at most; null: one clock", "ns", default=None
@@ -160,6 +164,10 @@ class Probe(Record):
     value: float | None = unit("the probe's number over its trials; null: it has none",
                                default=None)  # fmt: skip
     value_unit: str = unit("unit of the value", default="")
+    value_low: float | None = unit("lower end of the value's interval; null: it has none",
+                                   default=None)  # fmt: skip
+    value_high: float | None = unit("upper end of the value's interval; null: it has none",
+                                    default=None)  # fmt: skip
     why: str = unit("what was seen, in one sentence")
     finished_utc: str = unit("when, ISO 8601")
 

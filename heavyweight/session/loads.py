@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pandas as pd
 
 from heavyweight import load, store
 from heavyweight.design import Experiment, Load
+from heavyweight.load import LoadSpec
 from heavyweight.session.base import ServerSession
 
 
@@ -23,18 +25,27 @@ class Session(ServerSession):
     experiments: ClassVar[frozenset[Experiment]] = frozenset({"session", "parallel", "lengths"})
 
     @property
-    def planned(self) -> Sequence[Load]:
+    def planned(self) -> Sequence[object]:
         """Its loads in their order."""
         return self.setting.loads
 
     @property
-    def missing(self) -> list[Load]:
+    def missing(self) -> Sequence[object]:
         """Loads that are still to be measured, in their order."""
-        done = {file.cell.cell_id for file in store.SessionFolder(self.path).cells()}
-        return [one for one in self.planned if self.setting.cell_id(one) not in done]
+        return self.missing_loads
+
+    @property
+    def missing_loads(self) -> list[Load]:
+        """Closed loops that are still to be measured, in their order."""
+        done = self.finished()
+        return [one for one in self.setting.loads if self.setting.cell_id(one) not in done]
+
+    def finished(self) -> dict[str, store.CellFile]:
+        """The cells that are on disk, by id."""
+        return {file.cell.cell_id: file for file in store.SessionFolder(self.path).cells()}
 
     def measure(self) -> pd.DataFrame:
-        """Measure every load that is missing; each is on disk when it is done.
+        """Measure every closed loop that is missing; each is on disk when it is done.
 
         A server that died is started again for the loads that are left, and the rows say so.
 
@@ -42,20 +53,31 @@ class Session(ServerSession):
             One row a load: requests, errors, events counted.
         """
         with self._told():
-            for one in self.missing:
+            for one in self.missing_loads:
                 self.revive()
-                spec = self.setting.load_spec(
-                    one,
-                    self.server,
-                    run=self.folder.run.run,
-                    model=self.record.model,
-                    folder=self.path,
-                    start_id=len(self.record.starts),
-                    stop_path=self.progress.stop_path,
-                )
-                load.measure(spec, functools.partial(self.progress.cell, one.users))
+                load.measure(self._spec(one), functools.partial(self.progress.cell, one.users))
                 self.progress.cell_done()
         return self.summary()
+
+    def _spec(self, one: Load, folder: Path | None = None, **more: Any) -> LoadSpec:
+        """What the load generator is to do for one cell.
+
+        Args:
+            one: its load.
+            folder: of the cell; None: the session's.
+            more: of :meth:`heavyweight.setting.Setting.load_spec`.
+        """
+        spec = self.setting.load_spec(
+            one,
+            self.server,
+            run=self.folder.run.run,
+            model=self.record.model,
+            folder=self.path,
+            start_id=len(self.record.starts),
+            stop_path=self.progress.stop_path,
+            **more,
+        )
+        return spec if folder is None else spec.model_copy(update={"out_dir": folder})
 
     def summary(self) -> pd.DataFrame:
         """What lies on disk for this session: counts only; analysis/ computes the rest."""
@@ -67,6 +89,7 @@ class Session(ServerSession):
                 {
                     "users": cell.users,
                     "rate_per_s": cell.rate_per_s,
+                    "of_capacity": cell.capacity_fraction,
                     "prompt_tokens": cell.prompt_tokens_target,
                     "output_tokens": cell.output_tokens,
                     "requests": len(table),

@@ -5,7 +5,8 @@ from heavyweight.tables.client import instrument, instrument_cost, load
 from heavyweight.tables.coldstart import begun_with, cold_ratios, coldstart, phases
 from heavyweight.tables.cost import cost
 from heavyweight.tables.curves import crossovers, goodput, growth, queue, scaling
-from heavyweight.tables.lengths import length_times, lengths, moves, rates
+from heavyweight.tables.lengths import length_times, lengths, moves, speeds
+from heavyweight.tables.openloop import capacity, goodput_ratios, rates, searches
 from heavyweight.tables.precision import inside, methods, precision, self_test
 from heavyweight.tables.probes import probe_numbers, probe_sessions, probes
 from heavyweight.tables.slots import contrasts, fairest, gains, memory_per_slot, slots
@@ -33,12 +34,58 @@ from heavyweight.tables.words import (
 )
 
 __all__ = [
-    "NOTHING", "answers", "begun_with", "by_length", "cells", "cold_ratios", "coldstart",
-    "contrast_label", "contrasts", "cost", "crossovers", "decisions", "failed_checks",
-    "fairest", "first_contrast", "gains", "goodput", "growth", "inside", "instrument",
-    "instrument_cost", "interval", "invalid", "latency", "length_times", "lengths", "load",
-    "load_interval", "load_of", "main_length", "memory_per_slot", "methods", "moves", "number",
-    "percentile", "phases", "precision", "probe_numbers", "probe_sessions", "probes", "queue",
-    "rates", "ratios", "scaling", "self_test", "sessions", "slots", "tally", "throughput",
+    "NOTHING",
+    "answers",
+    "begun_with",
+    "by_length",
+    "capacity",
+    "cells",
+    "cold_ratios",
+    "coldstart",
+    "contrast_label",
+    "contrasts",
+    "cost",
+    "crossovers",
+    "decisions",
+    "failed_checks",
+    "fairest",
+    "first_contrast",
+    "gains",
+    "goodput",
+    "goodput_ratios",
+    "growth",
+    "inside",
+    "instrument",
+    "instrument_cost",
+    "interval",
+    "invalid",
+    "latency",
+    "length_times",
+    "lengths",
+    "load",
+    "load_interval",
+    "load_of",
+    "main_length",
+    "memory_per_slot",
+    "methods",
+    "moves",
+    "number",
+    "percentile",
+    "phases",
+    "precision",
+    "probe_numbers",
+    "probe_sessions",
+    "probes",
+    "queue",
+    "rates",
+    "ratios",
+    "scaling",
+    "searches",
+    "self_test",
+    "sessions",
+    "slots",
+    "speeds",
+    "tally",
+    "throughput",
     "verdicts",
 ]  # fmt: skip

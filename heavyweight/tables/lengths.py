@@ -54,11 +54,11 @@ def moves(table: pd.DataFrame) -> pd.DataFrame:
     return one_header(pd.DataFrame(rows).set_index("ratio of"), "ratio of")
 
 
-def rates(table: pd.DataFrame) -> pd.DataFrame:
+def speeds(table: pd.DataFrame) -> pd.DataFrame:
     """Tokens a second that each server reads and writes, over all users, a row a server.
 
     Args:
-        table: of ``estimates.rates_table``.
+        table: of ``estimates.speeds_table``.
     """
     if table.empty:
         return NOT_MEASURED.copy()

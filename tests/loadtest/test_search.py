@@ -163,6 +163,18 @@ def test_a_failure_while_the_client_was_late_does_not_count() -> None:
     assert any("client was late" in note for note in answer.notes)
 
 
+def test_a_search_that_was_told_of_failures_only_looks_at_the_lowest() -> None:
+    search = Search(Range(1, 64, False), (0.05,))
+    search.add(8, [tally(500, 1000)])
+    search.add(16, [tally(900, 1000)])
+    assert search.next() == 1
+    search.add(1, [tally(0, 1000)])
+    assert 1 < search.next() < 8
+    told = Search(Range(1, 64, False), (0.05,))
+    told.add(8, [tally(0, 1000)])
+    assert told.next() == 16, "what holds already needs no look below"
+
+
 def test_a_load_whose_probes_contradict_each_other_is_undecided() -> None:
     search = Search(Range(1, 2, True), (0.05,))
     search.add(1, [tally(0, 1000)])
