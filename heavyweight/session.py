@@ -25,6 +25,7 @@ from heavyweight.records import Software
 from heavyweight.run import open_run
 from heavyweight.servers.lock import SessionLock
 from heavyweight.setting import Setting
+from heavyweight.telemetry.recorder import Recorder
 
 SAME_ON_RESUME = ("arm", "model", "artefact_sha256", "settings", "software", "context_tokens")
 ANOTHER = "choose another run or block"
@@ -224,7 +225,8 @@ class Session:
                     start_id=len(self.record.starts),
                     stop_path=self.progress.stop_path,
                 )
-                load.measure(spec, functools.partial(self.progress.cell, users))
+                with Recorder.of(self.server) as recorder:
+                    recorder.write(load.measure(spec, functools.partial(self.progress.cell, users)))
                 self.progress.cell_done()
         return self.summary()
 
@@ -250,10 +252,8 @@ class Session:
         with self._told():
             self.close()
             missing = self.missing
-            self._save(
-                complete=not missing,
-                finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            self._save(complete=not missing, finished_utc=now)
         self.progress.end()
         return pd.Series({"session": self.path.name, "complete": not missing, "missing": missing})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import ClassVar, Literal
@@ -10,9 +11,10 @@ from heavyweight.errors import BadInput, ServerError
 from heavyweight.paths import cache_dir
 from heavyweight.records import ServerIdentity
 from heavyweight.servers import install_ollama
-from heavyweight.servers.asking import get_json, post_json, status_of
+from heavyweight.servers.asking import get_json, post_json, status_of, told
 from heavyweight.servers.base import Installed, Progress, Server, ServerConfig
 from heavyweight.servers.installing import find
+from heavyweight.telemetry.metrics import read_ollama
 
 # The runner says in the log with what it loaded the model; nothing else tells the slots.
 _LOADED = re.compile(r"Operation:commit .*?Parallel:(\d+) .*?KvSize:(\d+) .*?NumThreads:(\d+)")
@@ -156,3 +158,8 @@ class OllamaServer(Server):
     def idle(self) -> bool | None:
         """Unknown: Ollama has no route that counts its requests."""
         return None
+
+    def metrics(self) -> dict[str, float]:
+        """Models in memory and what they take; see :func:`read_ollama`."""
+        said = told(f"{self.base_url}/api/ps")
+        return read_ollama(json.loads(said)) if said else {}
