@@ -8,6 +8,7 @@
     RUN/SESSION/n0050-<id>.parquet   one cell's requests (closed loop, 50 users); its records.Cell
                                      is in the file's metadata
     RUN/SESSION/r0012.5-<id>.parquet the same of an open loop, 12.5 requests/s
+    RUN/SESSION/n0050-<id>.telemetry.parquet  what ran meanwhile (heavyweight.recordings)
     RUN/SESSION/server-1.log         one log for each start of the server
     RUN/SESSION/session.ipynb        the executed notebook
 """
@@ -174,6 +175,13 @@ class CellFile:
             return pq.read_table(self.path).cast(REQUEST_SCHEMA)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._damaged(error) from error
+
+    def telemetry(self) -> pa.Table | None:
+        """Rows of :data:`heavyweight.records.TELEMETRY_SCHEMA`; None: none was recorded."""
+        from heavyweight.recordings import Recording  # it stands on this module
+
+        found = Recording.beside(self.path)
+        return None if found is None else found.table
 
     def _damaged(self, error: Exception) -> StoreError:
         return StoreError(
