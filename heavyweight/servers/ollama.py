@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import ClassVar, Literal
@@ -11,7 +10,7 @@ from heavyweight.errors import BadInput, ServerError
 from heavyweight.paths import cache_dir
 from heavyweight.records import ServerIdentity
 from heavyweight.servers import install_ollama
-from heavyweight.servers.asking import get_json, post_json, status_of, told
+from heavyweight.servers.asking import get_json, post_json, status_of
 from heavyweight.servers.base import Installed, Progress, Server, ServerConfig
 from heavyweight.servers.installing import find
 from heavyweight.telemetry.metrics import read_ollama
@@ -161,5 +160,7 @@ class OllamaServer(Server):
 
     def metrics(self) -> dict[str, float]:
         """Models in memory and what they take; see :func:`read_ollama`."""
-        said = told(f"{self.base_url}/api/ps")
-        return read_ollama(json.loads(said)) if said else {}
+        try:
+            return read_ollama(get_json(f"{self.base_url}/api/ps", timeout_s=1.0))
+        except ServerError:
+            return {}

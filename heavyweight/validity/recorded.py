@@ -32,8 +32,8 @@ def _other(recorded: Recorded, limit: float) -> list[Part]:
     worst = counter.largest_slope(SPAN_S, *recorded.window)
     if np.isnan(worst):
         return []
-    worst = max(worst, 0.0)
-    detail = f"at worst {worst:.2f} over {SPAN_S:.0f} s"
+    worst, window_s = max(worst, 0.0), (recorded.window[1] - recorded.window[0]) / 1e9
+    detail = f"at worst {worst:.2f} over {min(SPAN_S, window_s):.0f} s"
     return [Part(worst, limit, "cores", worst <= limit, detail)]
 
 
