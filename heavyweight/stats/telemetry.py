@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from heavyweight.recordings import Recording
 from heavyweight.records import Cell, Telemetry
@@ -93,20 +91,25 @@ class Recorded:
     @classmethod
     def read(cls, recording: Recording, cell: Cell) -> Recorded:
         """The series of a table of :data:`heavyweight.records.TELEMETRY_SCHEMA`."""
-        table = recording.table
-        at_ns, values = (table[name].to_numpy() for name in ("at_ns", "value"))
-        words = ("source", "quantity", "name")
-        codes = np.zeros(len(table), np.int64)
+        table = recording.table.unify_dictionaries().combine_chunks()
+        if not len(table):
+            return cls(cell, recording.record, {})
+        at_ns, values = table["at_ns"].to_numpy(), table["value"].to_numpy()
         known: list[list[str]] = []
-        for word in words:
-            column = pc.cast(table[word], pa.string()).dictionary_encode().combine_chunks()
-            if isinstance(column, pa.ChunkedArray):
-                column = pa.concat_arrays(column.chunks) if column.num_chunks else column
+        codes = np.zeros(len(table), np.int64)
+        for word in ("source", "quantity", "name"):
+            column = table[word].chunk(0)
             known.append(column.dictionary.to_pylist())
-            codes = codes * max(len(known[-1]), 1) + column.indices.to_numpy()
-        order = np.lexsort((at_ns, codes))
-        at_ns, values, codes = at_ns[order].astype(float), values[order], codes[order]
-        ends = [*np.flatnonzero(np.diff(codes)) + 1, len(codes)] if len(codes) else []
+            codes = codes * len(known[-1]) + column.indices.to_numpy()
+        steps = np.diff(codes)
+        if (
+            np.count_nonzero(steps) >= np.unique(codes).size
+            or (np.diff(at_ns)[steps == 0] < 0).any()
+        ):
+            order = np.lexsort((at_ns, codes))  # the recorder writes each series whole
+            at_ns, values, codes = at_ns[order], values[order], codes[order]
+        at_ns = at_ns.astype(float)
+        ends = [*np.flatnonzero(np.diff(codes)) + 1, len(codes)]
         series, start = {}, 0
         for end in ends:
             code, key = int(codes[start]), []

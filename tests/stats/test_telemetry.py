@@ -65,6 +65,17 @@ def test_what_was_written_is_found_by_name(tmp_path):
     assert (total.values[0], total.values[-1]) == (1.1e9, 1.5e9)
 
 
+def test_rows_in_any_order_are_the_same_series(tmp_path):
+    cell = write_run(tmp_path / "run", users=(4,), blocks=1).sessions()[0].cells()[0].cell
+    rows = table(QUIET | GPU, 0, 3)
+    shuffled = rows.take(np.random.default_rng(7).permutation(len(rows)))
+    one, other = (Recorded.read(Recording(record(cell), t), cell).series for t in (rows, shuffled))
+    assert set(one) == set(other)
+    for key, series in one.items():
+        assert np.array_equal(series.at_ns, other[key].at_ns)
+        assert np.array_equal(series.values, other[key].values)
+
+
 def test_an_empty_recording_has_no_series(tmp_path):
     cell = write_run(tmp_path / "run", users=(4,), blocks=1).sessions()[0].cells()[0].cell
     assert Recorded.read(Recording(record(cell), table({}, 0, 1)), cell).series == {}
