@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ NOTE = (
     "at work and waiting as the server counts them; the GPU's utilisation and power."
 )
 GB = 1e9
+SHARED = ("cores", "GB", "W", "requests")
 
 
 class Drawn(Protocol):
@@ -59,6 +60,18 @@ def used(recorded: Recorded | None) -> str:
     if recorded is None or cpu is None:
         return ""
     return f"{number(cpu.slope(*recorded.window))} cores"
+
+
+def same_scales(panels: Iterable[Axes]) -> None:
+    """Give all strips that show the same the same scale, so that arms can be compared by eye."""
+    alike: dict[str, list[Axes]] = {}
+    for axes in panels:
+        if axes.get_ylabel() in SHARED:
+            alike.setdefault(axes.get_ylabel(), []).append(axes)
+    for group in alike.values():
+        top = max(axes.get_ylim()[1] for axes in group)
+        for axes in group:
+            axes.set_ylim(0, top)
 
 
 def _machine(axes: Axes, drawn: Drawn, color: Any) -> None:
@@ -121,7 +134,7 @@ def _gpu(axes: Axes, drawn: Drawn, color: Any) -> None:
         at_s, percent = _seconds(busy, drawn)
         lines += axes.step(at_s, percent / len(number_of), where="mid", color=color, linewidth=1.3)
         words.append("GPU busy")
-    axes.set_ylim(0, 110)
+    axes.set_ylim(0, 105)
     power = recorded.summed("gpu", "power_w")
     if power is not None:
         right = _right(axes, "W")

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from heavyweight.errors import BadInput
 from heavyweight.figures.canvas import GREY, StudyFigure, look, make, style
 from heavyweight.figures.provenance import Provenance
-from heavyweight.figures.strips import NOTE, STRIP_IN, strips_of, used
+from heavyweight.figures.strips import NOTE, STRIP_IN, same_scales, strips_of, used
 from heavyweight.recordings import Recording
 from heavyweight.records import Cell
 from heavyweight.stats.telemetry import Recorded
@@ -124,6 +124,7 @@ def timeline(cells: Sequence[Shown], provenance: Provenance) -> StudyFigure:
             _panel(next(free), shown, span_s, provenance)
             for strip in own:
                 strip(next(free), shown, style(provenance, shown.cell.arm)["color"])
+        same_scales(figure.axes)
         panels[-1].set_xlabel("time from the start of the window (s)")
     return figure
 
