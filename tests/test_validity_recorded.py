@@ -124,6 +124,13 @@ def test_a_lost_gpu_is_found(judged):
     assert "GPU 0 was lost" in check.detail
 
 
+def test_another_process_on_a_gpu_is_found(judged, middle_s):
+    came = judged(QUIET | curve("processes", lambda t: np.where(t > middle_s, 2, 1), "gpu", "0"))
+    assert not came.passed
+    assert "GPU 0: from 1 to 2 processes computed" in came.detail
+    assert judged(QUIET | curve("processes", lambda t: 3.0, "gpu", "0")).passed
+
+
 def test_columns_of_cells(tmp_path):
     run = write_run(tmp_path / "run", users=(4,), blocks=1, requests=400)
     without = assess(run).cells

@@ -55,6 +55,7 @@ TELEMETRY_QUANTITIES: tuple[TelemetryQuantity, ...] = (
         ("memory_clock_mhz", "MHz", "clock of its memory"),
         ("temperature_c", "degrees C", "temperature of the chip"),
         ("clock_reasons", "", "why its clock is not higher: sum of the bits below"),
+        ("processes", "", "processes that compute on it, the server's and others'"),
         ("lost", "", "1: it fell off the bus; nothing is known of it from here on"),
     ),
     *_of(

@@ -106,12 +106,17 @@ def _clock_reasons(handle: Handle) -> Told:
     return {"clock_reasons": bits}
 
 
+def _processes(handle: Handle) -> Told:
+    # Their pids are those of the host, which a container does not know: only how many is sure.
+    return {"processes": len(pynvml.nvmlDeviceGetComputeRunningProcesses(handle))}
+
+
 Question = tuple[str, Callable[[Handle], Told]]
 MEMORY: Question = ("memory", _memory)
 QUESTIONS: tuple[Question, ...] = (
     ("utilisation", _utilisation), MEMORY, ("power", _power), ("energy", _energy),
     ("clock", _sm_clock), ("memory clock", _memory_clock), ("temperature", _temperature),
-    ("reasons of its clock", _clock_reasons),
+    ("reasons of its clock", _clock_reasons), ("processes", _processes),
 )  # fmt: skip
 
 

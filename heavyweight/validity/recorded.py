@@ -62,11 +62,16 @@ def _heat(recorded: Recorded) -> list[Part]:
 
 
 def _clocks(recorded: Recorded) -> list[Part]:
-    """Why the clocks of the GPUs were not higher, and whether one was lost."""
+    """What held clocks down, and whether a GPU was lost or another process came or left."""
     found = []
     for name, series in sorted(recorded.each("gpu", "lost").items()):
         at_s = series.at_ns[0] / 1e9
         found.append(Part(1, 0, "GPUs", False, f"GPU {name} was lost after {at_s:.0f} s"))
+    for name, series in sorted(recorded.each("gpu", "processes").items()):
+        count = series.within(*recorded.window).values
+        if count.size and np.ptp(count) > 0:
+            detail = f"GPU {name}: from {count.min():.0f} to {count.max():.0f} processes computed"
+            found.append(Part(float(np.ptp(count)), 0, "processes", False, detail))
     for name, series in sorted(recorded.each("gpu", "clock_reasons").items()):
         bits = series.within(*recorded.window).values.astype(np.int64)
         if not bits.size:

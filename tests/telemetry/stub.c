@@ -8,6 +8,7 @@
      STUB_LOST_AFTER    ... after so many questions for its power
      STUB_REASONS       bits of the clock's reasons
      STUB_MIG           instances of GPU 0
+     STUB_PROCESSES     that compute on each GPU (default 0)
    Compiled with -DOLD it lacks what drivers before 535 lack. */
 
 #include <stdio.h>
@@ -15,11 +16,12 @@
 #include <string.h>
 #include <time.h>
 
-enum { OK = 0, NOT_SUPPORTED = 3, NOT_FOUND = 6, LOST = 15 };
+enum { OK = 0, NOT_SUPPORTED = 3, NOT_FOUND = 6, TOO_SMALL = 7, LOST = 15 };
 
 typedef struct { int gpu, instance, asked; } device;
 typedef struct { unsigned long long total, free, used; } memory;
 typedef struct { unsigned gpu, memory; } rates;
+typedef struct { unsigned pid; unsigned long long used; unsigned instance, compute; } process;
 
 static device gpus[8];
 static device instances[8];
@@ -87,6 +89,13 @@ int nvmlDeviceGetCurrentClocksEventReasons(device *d, unsigned long long *out) {
   return nvmlDeviceGetCurrentClocksThrottleReasons(d, out);
 }
 #endif
+int nvmlDeviceGetComputeRunningProcesses_v3(device *d, unsigned *count, process *out) {
+  unsigned i, n = number("STUB_PROCESSES", 0);
+  ANSWER("processes");
+  if (*count < n) { *count = n; return TOO_SMALL; }
+  for (i = 0; i < n; i++) out[i] = (process){1000 + i, 1 << 30, 0, 0};
+  *count = n; return OK;
+}
 int nvmlDeviceGetMigMode(device *d, unsigned *now, unsigned *later) {
   if (!getenv("STUB_MIG")) return NOT_SUPPORTED;
   *now = *later = d->gpu == 0; return OK;

@@ -77,14 +77,14 @@ def names(told):
 
 
 def test_every_quantity_is_told_in_its_unit(run):
-    told = run(STUB_REASONS=0x44)
+    told = run(STUB_REASONS=0x44, STUB_PROCESSES=3)
     last = values(told["samples"][-1])
     assert set(last) == ALL
     energy_j = last.pop("energy_j")
     assert last == {
         "utilisation_percent": 90, "memory_busy_percent": 45, "memory_used_bytes": 40 << 30,
         "power_w": 300, "sm_clock_mhz": 1980, "memory_clock_mhz": 2619, "temperature_c": 71,
-        "clock_reasons": 0x44,
+        "clock_reasons": 0x44, "processes": 3,
     }  # fmt: skip
     assert values(told["samples"][0])["energy_j"] == 0
     assert energy_j > 300 * 0.05  # joules, not millijoules
