@@ -166,7 +166,7 @@ def _right(axes: Axes, label: str) -> Axes:
     """A second scale at the right."""
     right = axes.twinx()
     right.grid(visible=False)
-    right.yaxis.set_major_locator(MaxNLocator(nbins=2))
+    right.yaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
     right.set_ylabel(label, fontsize=8.5)
     right.tick_params(labelsize=8)
     return right
@@ -175,7 +175,7 @@ def _right(axes: Axes, label: str) -> Axes:
 def _finish(axes: Axes, label: str, lines: list[Any], words: list[str]) -> None:
     axes.set_ylabel(label, fontsize=8.5)
     axes.tick_params(labelsize=8)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=2))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
     axes.legend(
         lines, words, loc="lower right", bbox_to_anchor=(1, 0.98), ncols=len(words), fontsize=8,
         borderaxespad=0.1, handlelength=1.4, labelcolor=GREY,
