@@ -79,23 +79,25 @@ class Heavyweight:
         return None
 
     def run(self, case: Case, port: int, folder: Path, core: int) -> Sample | None:
-        """Measure one cell; its window is as long as the other clients go on sending."""
-        arrivals = None
-        if not case.users:
-            arrivals = Arrivals(
-                process=case.arrivals, rate_per_s=case.rate_per_s, seconds=case.seconds
-            )
-        spec = LoadSpec(
-            cell={
-                "cell_id": uuid.uuid4().hex, "run": "benchmark", "session": case.name,
-                "arm": "emulated", "server": "emulated", "model": MODEL, "emulated": True,
-            },
-            base_url=f"http://127.0.0.1:{port}", model=MODEL, users=case.users, arrivals=arrivals,
-            seed=SEED, block=1, output_tokens=case.tokens, prompt_tokens=PROMPT_TOKENS,
-            min_requests=max(case.users, 1), min_waves=1, min_seconds=case.seconds,
-            cores=[core], spin=True, out_dir=folder,
-        )  # fmt: skip
-        return read_cell(measure(spec))
+        """Measure one cell."""
+        return read_cell(measure(cell_spec(case, port, folder, core)))
+
+
+def cell_spec(case: Case, port: int, folder: Path, core: int) -> LoadSpec:
+    """One cell of a case; its window is as long as the other clients go on sending."""
+    arrivals = None
+    if not case.users:
+        arrivals = Arrivals(process=case.arrivals, rate_per_s=case.rate_per_s, seconds=case.seconds)
+    return LoadSpec(
+        cell={
+            "cell_id": uuid.uuid4().hex, "run": "benchmark", "session": case.name,
+            "arm": "emulated", "server": "emulated", "model": MODEL, "emulated": True,
+        },
+        base_url=f"http://127.0.0.1:{port}", model=MODEL, users=case.users, arrivals=arrivals,
+        seed=SEED, block=1, output_tokens=case.tokens, prompt_tokens=PROMPT_TOKENS,
+        min_requests=max(case.users, 1), min_waves=1, min_seconds=case.seconds,
+        cores=[core], spin=True, out_dir=folder,
+    )  # fmt: skip
 
 
 def read_cell(path: Path) -> Sample:

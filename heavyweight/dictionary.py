@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 
+import pyarrow as pa
 from pydantic.fields import FieldInfo
 
 from heavyweight.records import (
+    CLOCK_REASONS,
     JSON_RECORDS,
     REQUEST_COLUMNS,
     SCHEMA_VERSION,
     SERVER_LOG_COLUMNS,
+    TELEMETRY_COLUMNS,
+    TELEMETRY_QUANTITIES,
     Column,
     ErrorClass,
 )
@@ -34,6 +38,7 @@ A run's folder:
         session.json              server, machine, starts (Session)
         n0050-1a2b3c4d5e6f.parquet    one cell: 50 users; its Cell is JSON in the file's metadata
         probe-overlap.json        one question put to the server, and its answer (Probe)
+        n0050-1a2b3c4d5e6f.telemetry.parquet  what ran meanwhile; its Telemetry in the metadata
         server-1.log              log of the server's first start
         session-1.ipynb           the executed notebook
     instrument/                   the client's own error (Instrument)
@@ -57,9 +62,13 @@ A failed request is a row with its `error`; a missing value is null, never zero.
 
 
 def _columns(columns: tuple[Column, ...]) -> str:
-    return _rows(
-        [(c.name, str(c.type).replace("element: ", ""), c.unit, c.meaning) for c in columns]
-    )
+    return _rows([(c.name, _arrow(c), c.unit, c.meaning) for c in columns])
+
+
+def _arrow(column: Column) -> str:
+    """An Arrow type as a reader needs it: a word from a dictionary is a word."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    return str(kind).replace("element: ", "")
 
 
 def _type(field: FieldInfo) -> str:
@@ -80,6 +89,17 @@ def markdown() -> str:
     parts.append("\nError classes: " + ", ".join(f"`{e.value}`" for e in ErrorClass) + ".\n")
     parts.append("\n## the emulator's log (parquet, one row a request)\n\n")
     parts.append(_columns(SERVER_LOG_COLUMNS))
+    parts.append("\n## telemetry (parquet, one row a sample and quantity)\n\n")
+    parts.append(_columns(TELEMETRY_COLUMNS))
+    parts.append("\nThe quantities:\n\n| source | quantity | unit | meaning |\n|---|---|---|---|\n")
+    parts += [
+        f"| {q.source} | `{q.name}` | {q.unit} | {q.meaning} |\n" for q in TELEMETRY_QUANTITIES
+    ]
+    parts.append(
+        "\nBits of `clock_reasons`, and whether one in the window makes a cell INVALID:\n\n"
+    )
+    parts.append("| bit | reason | INVALID |\n|---|---|---|\n")
+    parts += [f"| {r.bit} | {r.words} | {'yes' if r.disturbs else 'no'} |\n" for r in CLOCK_REASONS]
     for record in JSON_RECORDS:
         fields = []
         for name, field in record.model_fields.items():

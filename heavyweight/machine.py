@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 
 import psutil
-import pynvml
 
 from heavyweight.records import Machine
+from heavyweight.telemetry import nvml
 
 # Instruction sets that decide which matrix kernels the two servers can use.
 FLAGS = (
@@ -84,27 +84,12 @@ def memory_bytes() -> int:
 
 def gpus() -> list[dict[str, str]]:
     """Name, memory in bytes and driver of each NVIDIA GPU; empty where there is none."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        driver = pynvml.nvmlSystemGetDriverVersion()
-        found = []
-        for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            found.append(
-                {
-                    "name": pynvml.nvmlDeviceGetName(handle),
-                    "memory_bytes": str(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-                    "driver": driver,
-                }
-            )
-        return found
-    except pynvml.NVMLError:
-        return []
-    finally:
-        pynvml.nvmlShutdown()
+    return nvml.describe()[0]
+
+
+def gpu_state() -> str:
+    """Why no NVIDIA GPU can be used, in words; empty where one can."""
+    return nvml.describe()[1]
 
 
 def governor() -> str | None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import bare, layers, measures, table
+from benchmarks import bare, layers, measures, table, telemetry
 from benchmarks.__main__ import CLIENTS, arguments, plan
 from benchmarks.cases import CASES, Case, Figure
 from benchmarks.sample import Sample, ServerLog, pairs, stamps
@@ -240,3 +240,20 @@ def test_a_schedule_of_the_bare_client_fills_its_seconds(arrivals: str) -> None:
     gaps_s = bare.schedule({"rate_per_s": 100.0, "seconds": 5.0, "arrivals": arrivals})
     assert gaps_s.sum() <= 5.0 + 1e-9
     assert gaps_s.sum() == pytest.approx(5.0, rel=0.2)
+
+
+def test_the_cost_of_telemetry_is_a_ratio_of_pairs() -> None:
+    case = CASES[0]
+    pairs = [
+        (telemetry.Seen(1000, 0.2), telemetry.Seen(990, 0.3, 0.01, 4000, 60)),
+        (telemetry.Seen(800, 0.4), telemetry.Seen(800, 0.2, 0.02, 8000, 60)),
+        (telemetry.Seen(900, None), telemetry.Seen(990, 0.2, 0.03, 4000, 120)),
+    ]
+    title, *lines = telemetry.told_of(case, pairs)
+    assert title == case.title
+    assert [line.split()[-4:] for line in lines] == [
+        ["1", "[0.99,", "1.1]", "3"],
+        ["1", "[0.5,", "1.5]", "2"],  # an error that is not known is in no pair
+        ["0.02", "[0.01,", "0.03]", "3"],
+        ["4", "[2,", "8]", "3"],
+    ]

@@ -13,6 +13,7 @@ from heavyweight import estimates, figures
 from heavyweight.article import load_article
 from heavyweight.errors import StoreError
 from heavyweight.store import RunFolder, write_json
+from tests.recorded import GPU, QUIET, VLLM, write_beside
 from tests.synthetic import ARMS, fail, write_run
 
 
@@ -194,6 +195,27 @@ def test_failed_requests_are_on_the_timeline(tmp_path):
     figure = figures.timeline(figures.cells_at(run, 4, 1), figures.Provenance.of(run))
     colors = {patch.get_facecolor()[:3] for patch in figure.axes[0].patches}
     assert (0.8, 0.1, 0.1) in colors
+
+
+def test_telemetry_is_drawn_below_the_requests_where_it_was_recorded(tmp_path):
+    run = write_run(tmp_path / "run", users=(4,), blocks=1, requests=400)
+    second, first = (session.cells()[0] for session in run.sessions())
+    provenance = figures.Provenance.of(run)
+    assert len(figures.timeline(figures.cells_at(run, 4, 1), provenance).axes) == 2
+    write_beside(first.path, first.cell, QUIET)
+    figure = figures.timeline(figures.cells_at(run, 4, 1), provenance)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["user", "cores", "user", "GB"]
+    assert "1.50 cores" in figure.alt
+    strip = figure.axes[1]
+    (line,) = [line for line in strip.get_lines() if len(line.get_xdata()) > 2]
+    assert np.asarray(line.get_ydata()) == pytest.approx(1.5)
+    assert strip.get_xlim() == figure.axes[0].get_xlim()
+    write_beside(second.path, second.cell, QUIET | GPU | VLLM)
+    figure = figures.timeline(figures.cells_at(run, 4, 1), provenance)
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert labels[:6] == ["user", "cores", "user", "cores", "requests", "%"]
+    assert sorted(labels[6:]) == ["GB", "GB", "W"]
+    assert figure._repr_mimebundle_()
 
 
 def test_a_run_with_one_block_or_failures_is_drawn(tmp_path):

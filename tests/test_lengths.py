@@ -17,8 +17,8 @@ from heavyweight.estimates import (
     length_times_table,
     lengths_table,
     moves_table,
-    speeds_table,
     ratio_table,
+    speeds_table,
     summary,
 )
 from heavyweight.estimates.lengths import RATIOS

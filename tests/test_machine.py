@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heavyweight import machine
+from heavyweight.telemetry import nvml
 
 GPU = {"name": "NVIDIA A40", "memory_bytes": "48305799168", "driver": "580.1"}
 
@@ -79,9 +80,9 @@ def test_what_cannot_be_read_is_null(tmp_path, monkeypatch):
 
 def test_no_driver_means_no_gpus(monkeypatch):
     def absent():
-        raise machine.pynvml.NVMLError(machine.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+        raise nvml.pynvml.NVMLError(nvml.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
-    monkeypatch.setattr(machine.pynvml, "nvmlInit", absent)
+    monkeypatch.setattr(nvml.pynvml, "nvmlInit", absent)
     assert machine.gpus() == []
 
 
@@ -89,12 +90,12 @@ def test_gpus_are_named_with_memory_and_driver(monkeypatch):
     class Memory:
         total = 48305799168
 
-    nvml = machine.pynvml
-    monkeypatch.setattr(nvml, "nvmlInit", lambda: None)
-    monkeypatch.setattr(nvml, "nvmlShutdown", lambda: None)
-    monkeypatch.setattr(nvml, "nvmlSystemGetDriverVersion", lambda: "580.1")
-    monkeypatch.setattr(nvml, "nvmlDeviceGetCount", lambda: 1)
-    monkeypatch.setattr(nvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
-    monkeypatch.setattr(nvml, "nvmlDeviceGetName", lambda handle: "NVIDIA A40")
-    monkeypatch.setattr(nvml, "nvmlDeviceGetMemoryInfo", lambda handle: Memory)
+    nvml_library = nvml.pynvml
+    monkeypatch.setattr(nvml_library, "nvmlInit", lambda: None)
+    monkeypatch.setattr(nvml_library, "nvmlShutdown", lambda: None)
+    monkeypatch.setattr(nvml_library, "nvmlSystemGetDriverVersion", lambda: "580.1")
+    monkeypatch.setattr(nvml_library, "nvmlDeviceGetCount", lambda: 1)
+    monkeypatch.setattr(nvml_library, "nvmlDeviceGetHandleByIndex", lambda index: index)
+    monkeypatch.setattr(nvml_library, "nvmlDeviceGetName", lambda handle: "NVIDIA A40")
+    monkeypatch.setattr(nvml_library, "nvmlDeviceGetMemoryInfo", lambda handle: Memory)
     assert machine.gpus() == [GPU]

@@ -34,7 +34,10 @@ def papermill(out: Path, **parameters: object) -> subprocess.CompletedProcess:
 
 def cells(run: Path) -> dict[str, int]:
     """Files of finished cells and when they were written."""
-    return {str(p.relative_to(run)): p.stat().st_mtime_ns for p in run.glob("*/n*.parquet")}
+    return {
+        str(p.relative_to(run)): p.stat().st_mtime_ns
+        for p in run.glob("*/n????-????????????.parquet")
+    }
 
 
 def left_over(run: Path) -> list[int]:

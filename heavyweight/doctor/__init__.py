@@ -20,6 +20,7 @@ from heavyweight.models import artefacts
 from heavyweight.paths import cache_dir, scrub
 from heavyweight.servers import install_ollama, install_vllm
 from heavyweight.servers.installing import find, say
+from heavyweight.telemetry import nvml
 
 PYTHON = (3, 11)
 GO = (1, 26)
@@ -162,6 +163,9 @@ def _models() -> Finding:
 def _gpu() -> Finding:
     found = machine.gpus()
     if not found:
+        state = machine.gpu_state()
+        if state not in (nvml.NO_LIBRARY, nvml.NO_GPU):
+            return Finding("NVIDIA GPU", state, None, "until then the CPU is used")
         return Finding("NVIDIA GPU", "none: the CPU is used; profile article needs one", None)
     names = [f"{g['name']}, {int(g['memory_bytes']) / machine.GIB:.0f} GiB" for g in found]
     return Finding("NVIDIA GPU", f"{'; '.join(names)}; driver {found[0]['driver']}", True)

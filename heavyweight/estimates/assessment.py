@@ -12,9 +12,12 @@ import pandas as pd
 from heavyweight.errors import BadInput, StoreError
 from heavyweight.estimates.frames import LOAD, sessions_table, typed
 from heavyweight.estimates.instrument import instrument_table
+from heavyweight.estimates.telemetry import TELEMETRY_CELL_COLUMNS, telemetry_columns
+from heavyweight.recordings import Recording
 from heavyweight.records import Run, Session
 from heavyweight.stats import Estimate
 from heavyweight.stats.requests import QUANTITIES, Requests
+from heavyweight.stats.telemetry import Recorded
 from heavyweight.store import CellFile, RunFolder, frame
 from heavyweight.validity import Check, check_cell
 from heavyweight.validity.instrument import row_at
@@ -137,11 +140,15 @@ def assess(run: RunFolder, percents: Sequence[float] = PERCENTS) -> Assessment:
         instrument = instrument_table(run.path / "not readable")
     unequal = _unequal_prompts(requests for _, _, requests in found.values())
     cells, checks, percentiles = [], [], []
-    for cell_id, (_, session, requests) in found.items():
-        verdicts = check_cell(requests.cell, session, requests, run.run.limits, unequal, instrument)
+    for cell_id, (file, session, requests) in found.items():
+        recorded = _recorded(file, problems)
+        verdicts = check_cell(
+            requests.cell, session, requests, run.run.limits, unequal, instrument, recorded
+        )
         rows = [percentile_row(requests, q, p) for q in QUANTITIES for p in percents]
         own = row_at(instrument, requests, session.machine.machine_id)
         cells.append(_cell(requests, session, verdicts, rows, run.run.labels, own))
+        cells[-1] |= telemetry_columns(recorded, requests)
         percentiles += [{"cell_id": cell_id, **row} for row in rows]
         shared = {name: cells[-1][name] for name in ("cell_id", "session", "arm", *LOAD)}
         for verdict in verdicts:
@@ -149,7 +156,9 @@ def assess(run: RunFolder, percents: Sequence[float] = PERCENTS) -> Assessment:
             checks.append({**shared, "check": row.pop("name"), **row})
     quantiles = [f"{q}_p{p:g}_ms" for q in QUANTITIES for p in percents]
     order = ["block", "arm", *LOAD, "cell_id"]
-    cell_frame = typed(cells, [*CELL_COLUMNS, *quantiles, *INSTRUMENT_COLUMNS])
+    cell_frame = typed(
+        cells, [*CELL_COLUMNS, *quantiles, *INSTRUMENT_COLUMNS, *TELEMETRY_CELL_COLUMNS]
+    )
     cell_frame = cell_frame.sort_values(order, kind="stable", ignore_index=True)
     return Assessment(
         run=run.run,
@@ -187,6 +196,16 @@ def _read(
                 continue
             found[cell.cell_id] = file, session, Requests.read(table, cell)
     return found, problems
+
+
+def _recorded(file: CellFile, problems: list[str]) -> Recorded | None:
+    """A cell's telemetry; one that cannot be read is told, and the cell stands without it."""
+    try:
+        recording = Recording.beside(file.path)
+    except StoreError as error:
+        problems.append(str(error))
+        return None
+    return None if recording is None else Recorded.read(recording, file.cell)
 
 
 def _unequal_prompts(cells: Iterable[Requests]) -> set[str]:

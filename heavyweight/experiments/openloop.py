@@ -202,7 +202,7 @@ class OpenLoopSession(Session):
             phase = f"{rate:.3g} requests/s, {state.get('phase', 'start')}"
             self.progress.cell(0, state | {"phase": phase})
 
-        file = store.CellFile(load.measure(spec, told))
+        file = store.CellFile(self.measure_cell(spec, told))
         self._settle(file.cell)
         return file
 

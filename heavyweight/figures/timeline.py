@@ -15,7 +15,10 @@ from matplotlib.ticker import MaxNLocator
 from heavyweight.errors import BadInput
 from heavyweight.figures.canvas import GREY, StudyFigure, look, make, style
 from heavyweight.figures.provenance import Provenance
+from heavyweight.figures.strips import NOTE, STRIP_IN, same_scales, strips_of, used
+from heavyweight.recordings import Recording
 from heavyweight.records import Cell
+from heavyweight.stats.telemetry import Recorded
 from heavyweight.store import CellFile, RunFolder, frame
 from heavyweight.tables import number
 
@@ -30,10 +33,12 @@ class Shown:
     Args:
         cell: what was measured.
         requests: its rows, of ``store.frame``.
+        recorded: its telemetry; None: none was recorded.
     """
 
     cell: Cell
     requests: pd.DataFrame
+    recorded: Recorded | None = None
 
     @property
     def median_s(self) -> float:
@@ -73,12 +78,16 @@ def cells_at(folder: RunFolder, users: int, block: int) -> list[Shown]:
     for arm in (arm for arm in Provenance.of(folder).labels if arm in loads):
         possible = sorted(common or loads[arm])
         file = loads[arm][max((n for n in possible if n <= users), default=possible[0])]
-        shown.append(Shown(file.cell, frame(file)))
+        recording = Recording.beside(file.path)
+        recorded = None if recording is None else Recorded.read(recording, file.cell)
+        shown.append(Shown(file.cell, frame(file), recorded))
     return shown
 
 
 def timeline(cells: Sequence[Shown], provenance: Provenance) -> StudyFigure:
     """Each request as a bar in its user's row, one panel a cell, from the start of its window.
+
+    Where there is telemetry, what server and machine did meanwhile is drawn below the requests.
 
     Args:
         cells: of one load; one for each arm.
@@ -92,18 +101,30 @@ def timeline(cells: Sequence[Shown], provenance: Provenance) -> StudyFigure:
         "median response "
         + ", ".join(f"{provenance.labels[s.cell.arm]} {number(s.median_s)} s" for s in cells)
     )
-    note = (
+    notes = [
         "One row a user. Light: sent, no text yet (waiting for a slot, then reading the prompt). "
         "Dark: text is streaming. White marks, where there is room: arrivals of text. Red: failed. "
         "Dashed line: end of the window."
-    )
+    ]
+    strips = [strips_of(shown.recorded) for shown in cells]
+    if any(strips):
+        notes.append(NOTE)
+        alt += "; below, the server's use of the machine meanwhile" + "".join(
+            f", {provenance.labels[s.cell.arm]} {told}" for s in cells if (told := used(s.recorded))
+        )
+    tall_in = 0.75 + min(0.16 * users, 2.3)
+    heights = [h for own in strips for h in (tall_in, *[STRIP_IN] * len(own))]
     with look():
         figure, panels = make(
-            provenance, title, alt, notes=[note], nrows=len(cells), sharex=True,
-            height_in=0.9 + len(cells) * (0.75 + min(0.16 * users, 2.3)),
+            provenance, title, alt, notes=notes, nrows=len(heights), sharex=True,
+            height_in=0.9 + sum(heights), gridspec_kw={"height_ratios": heights},
         )  # fmt: skip
-        for axes, shown in zip(panels, cells, strict=True):
-            _panel(axes, shown, span_s, provenance)
+        free = iter(panels)
+        for shown, own in zip(cells, strips, strict=True):
+            _panel(next(free), shown, span_s, provenance)
+            for strip in own:
+                strip(next(free), shown, style(provenance, shown.cell.arm)["color"])
+        same_scales(figure.axes)
         panels[-1].set_xlabel("time from the start of the window (s)")
     return figure
 

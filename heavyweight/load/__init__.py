@@ -6,9 +6,9 @@ The load generator is a process of its own (``python -m heavyweight.load SPEC.js
 
 from heavyweight.load.alone import Answer, one_by_one
 from heavyweight.load.first import first_token
-from heavyweight.load.launch import measure
+from heavyweight.load.launch import OnProgress, measure
 from heavyweight.load.spec import Arrivals, LoadSpec, Timeouts
 
 __all__ = [
-    "Answer", "Arrivals", "LoadSpec", "Timeouts", "first_token", "measure", "one_by_one",
+    "Answer", "Arrivals", "LoadSpec", "OnProgress", "Timeouts", "first_token", "measure", "one_by_one",
 ]  # fmt: skip

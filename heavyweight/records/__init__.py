@@ -16,6 +16,8 @@ from heavyweight.records.columns import (
     REQUEST_SCHEMA,
     SERVER_LOG_COLUMNS,
     SERVER_LOG_SCHEMA,
+    TELEMETRY_COLUMNS,
+    TELEMETRY_SCHEMA,
     Column,
     ErrorClass,
 )
@@ -30,15 +32,24 @@ from heavyweight.records.study import (
     ServerStart,
     Session,
 )
+from heavyweight.records.telemetry import (
+    CLOCK_REASONS,
+    TELEMETRY_QUANTITIES,
+    ClockReason,
+    Telemetry,
+    TelemetryQuantity,
+)
 
 __all__ = [
-    "JSON_RECORDS", "NS", "REQUEST_COLUMNS", "REQUEST_SCHEMA", "SCHEMA_VERSION",
-    "SERVER_LOG_COLUMNS", "SERVER_LOG_SCHEMA", "Cell", "ColdStart", "Column", "ErrorClass",
-    "Instrument", "Machine", "MachineLoad", "Probe", "Record", "Run", "ServerIdentity",
-    "ServerStart", "Session", "Setting", "Software", "unit",
+    "CLOCK_REASONS", "JSON_RECORDS", "NS", "REQUEST_COLUMNS", "REQUEST_SCHEMA", "SCHEMA_VERSION",
+    "SERVER_LOG_COLUMNS", "SERVER_LOG_SCHEMA", "TELEMETRY_COLUMNS", "TELEMETRY_QUANTITIES",
+    "TELEMETRY_SCHEMA", "Cell", "ClockReason", "ColdStart", "Column", "ErrorClass", "Instrument",
+    "Machine", "MachineLoad", "Probe", "Record", "Run", "ServerIdentity", "ServerStart", "Session",
+    "Setting", "Software", "Telemetry", "TelemetryQuantity", "unit",
 ]  # fmt: skip
 
 JSON_RECORDS: tuple[type[Record], ...] = (
-    Run, Session, Cell, ServerStart, ColdStart, ServerIdentity, MachineLoad, Probe, Instrument,
+    Run, Session, Cell, ServerStart, ColdStart, ServerIdentity, MachineLoad, Telemetry, Probe,
+    Instrument,
     Machine, Software,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Columns of the parquet tables: requests as the client saw them, answers as the emulator did."""
+"""Columns of the parquet tables: requests as the client saw them, answers, telemetry."""
 
 from __future__ import annotations
 
@@ -82,6 +82,19 @@ SERVER_LOG_COLUMNS: tuple[Column, ...] = (
     Column("ended_ns", pa.int64(), CLOCK, "the answer ended, or was cut off", nullable=False),
 )  # fmt: skip
 
+_WORD = pa.dictionary(pa.int32(), pa.string())
+
+TELEMETRY_COLUMNS: tuple[Column, ...] = (
+    Column("at_ns", pa.int64(), NS, "when the sample was taken; before the origin: negative",
+           nullable=False),
+    Column("source", _WORD, "", "process, machine, gpu or server", nullable=False),
+    Column("name", _WORD, "", "which of them: what a process does, the number of a GPU "
+           "(0.1: a MIG instance of GPU 0); machine and server: empty", nullable=False),
+    Column("quantity", _WORD, "", "what was read, with its unit, as below", nullable=False),
+    Column("value", pa.float64(), "as in the quantity's name", "what was read; a quantity that "
+           "cannot be read has no rows", nullable=False),
+)  # fmt: skip
+
 
 def _schema(columns: Iterable[Column]) -> pa.Schema:
     return pa.schema(
@@ -96,3 +109,4 @@ def _schema(columns: Iterable[Column]) -> pa.Schema:
 
 REQUEST_SCHEMA = _schema(REQUEST_COLUMNS)
 SERVER_LOG_SCHEMA = _schema(SERVER_LOG_COLUMNS)
+TELEMETRY_SCHEMA = _schema(TELEMETRY_COLUMNS)

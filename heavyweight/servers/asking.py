@@ -43,6 +43,14 @@ def get_text(url: str, timeout_s: float = 10.0, headers: dict[str, str] | None =
     return _ask(urllib.request.Request(url, headers=headers or {}), timeout_s)
 
 
+def told(url: str, timeout_s: float = 1.0) -> str:
+    """Body of a GET; empty where nobody answers in time, or not well."""
+    try:
+        return get_text(url, timeout_s)
+    except ServerError:
+        return ""
+
+
 def get_json(url: str, timeout_s: float = 10.0, headers: dict[str, str] | None = None) -> Any:
     """Body of a GET, parsed; raises ServerError as :func:`get_text` does."""
     return _parsed(url, get_text(url, timeout_s, headers))

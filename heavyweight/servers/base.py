@@ -166,6 +166,15 @@ class Server(ABC):
     def name_of_model(self, config: ServerConfig) -> str:
         """Name under which requests ask for the model."""
 
+    def metrics(self) -> dict[str, float]:
+        """What it tells of itself while it works; quick, and empty where it tells nothing."""
+        return {}
+
+    @property
+    def pgid(self) -> int | None:
+        """Its process group; None while it is not up, and where it is not ours."""
+        return self.process.pgid if self.process else None
+
     def start(self, config: ServerConfig) -> None:
         """Spawn the server.
 

@@ -10,8 +10,9 @@ import heavyweight
 from heavyweight import __version__
 from heavyweight.errors import BadInput
 from heavyweight.records import ServerIdentity
-from heavyweight.servers.asking import get_json, status_of
+from heavyweight.servers.asking import get_json, status_of, told
 from heavyweight.servers.base import Installed, Progress, Server, ServerConfig
+from heavyweight.telemetry.metrics import read_vllm
 
 
 class EmulatedServer(Server):
@@ -70,3 +71,7 @@ class EmulatedServer(Server):
     def idle(self) -> bool | None:
         """Whether it counts no request in flight."""
         return get_json(f"{self.base_url}/emulator/state").get("in_flight") == 0
+
+    def metrics(self) -> dict[str, float]:
+        """Requests at work and waiting, in vLLM's words whatever it imitates."""
+        return read_vllm(told(f"{self.base_url}/metrics"))

@@ -14,6 +14,7 @@ from heavyweight.servers import install_ollama
 from heavyweight.servers.asking import get_json, post_json, status_of
 from heavyweight.servers.base import Installed, Progress, Server, ServerConfig
 from heavyweight.servers.installing import find
+from heavyweight.telemetry.metrics import read_ollama
 
 # The runner says in the log with what it loaded the model; nothing else tells the slots.
 _LOADED = re.compile(r"Operation:commit .*?Parallel:(\d+) .*?KvSize:(\d+) .*?NumThreads:(\d+)")
@@ -163,3 +164,10 @@ class OllamaServer(Server):
     def idle(self) -> bool | None:
         """Unknown: Ollama has no route that counts its requests."""
         return None
+
+    def metrics(self) -> dict[str, float]:
+        """Models in memory and what they take; see :func:`read_ollama`."""
+        try:
+            return read_ollama(get_json(f"{self.base_url}/api/ps", timeout_s=1.0))
+        except ServerError:
+            return {}

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from heavyweight import load, store
+from heavyweight import store
 from heavyweight.design import Experiment, Load
 from heavyweight.load import LoadSpec
 from heavyweight.session.base import ServerSession
@@ -55,7 +55,7 @@ class Session(ServerSession):
         with self._told():
             for one in self.missing_loads:
                 self.revive()
-                load.measure(self._spec(one), functools.partial(self.progress.cell, one.users))
+                self.measure_cell(self._spec(one), functools.partial(self.progress.cell, one.users))
                 self.progress.cell_done()
         return self.summary()
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from heavyweight.records import Cell, Session
 from heavyweight.stats.requests import Requests
+from heavyweight.stats.telemetry import Recorded
 from heavyweight.validity import instrument, machine, work
 from heavyweight.validity.base import Check, Evidence, Part
 
@@ -33,7 +34,8 @@ _CHECKS: tuple[tuple[str, Literal["work", "machine"], _Look, str], ...] = (
     ("steady state", "machine", machine.steady_state,
      "measure longer (min_seconds, min_requests), and see that clocks are not throttled"),
     ("client", "machine", machine.client, "give the client a core of its own, or lower the load"),
-    ("machine", "machine", machine.machine, "stop other programs, and measure again in a new run"),
+    ("machine", "machine", machine.machine, 
+     "stop other programs, see to cooling and power, and measure again in a new run"),
     ("instrument", "machine", instrument.error,
      "measure the client's own error at this load: `heavyweight study run` does, or execute "
      "notebooks/instrument.ipynb with this run; if it is too large, lower the load"),
@@ -48,6 +50,7 @@ def check_cell(
     limits: Mapping[str, float],
     unequal_prompts: Collection[str] = (),
     calibration: pd.DataFrame | None = None,
+    recorded: Recorded | None = None,
 ) -> list[Check]:
     """All checks of one cell.
 
@@ -58,6 +61,7 @@ def check_cell(
         limits: table [limits] of study.toml, as kept in run.json.
         unequal_prompts: prompts that have more than one token count in the run.
         calibration: the client's own error, rows of ``estimates.instrument_table``; None: unknown.
+        recorded: its telemetry; None: none was recorded, and the machine is judged by two looks.
 
     Returns:
         The checks of :data:`CHECK_NAMES`, in that order. Where a check looks at several things,
@@ -66,7 +70,7 @@ def check_cell(
     Raises:
         StoreError: a limit is missing.
     """
-    evidence = Evidence(cell, session, requests, limits, unequal_prompts, calibration)
+    evidence = Evidence(cell, session, requests, limits, unequal_prompts, calibration, recorded)
     checks = []
     for name, kind, look, remedy in _CHECKS:
         parts = look(evidence)

@@ -11,6 +11,7 @@ import pandas as pd
 from heavyweight.errors import StoreError
 from heavyweight.records import Cell, Session
 from heavyweight.stats.requests import Requests
+from heavyweight.stats.telemetry import Recorded
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Evidence:
     limits: Mapping[str, float]
     unequal_prompts: Collection[str]
     calibration: pd.DataFrame | None = None
+    recorded: Recorded | None = None
 
     def limit(self, name: str) -> float:
         """A limit of the run.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from heavyweight.stats import Estimate, drift, mser5, shift
+from heavyweight.validity import recorded
 from heavyweight.validity.base import Evidence, Part
 
 
@@ -69,7 +70,7 @@ def client(e: Evidence) -> list[Part]:
 
 
 def machine(e: Evidence) -> list[Part]:
-    """Nothing else used the machine."""
+    """Nothing else used the machine, and neither heat nor power held it down."""
     load, cpus = e.cell.machine_load, e.session.machine.cpus
     if load.elapsed_s <= 0:
         return [Part(None, None, "", False, "the machine was not watched")]
@@ -80,4 +81,5 @@ def machine(e: Evidence) -> list[Part]:
         Part(other, most, "cores", other <= most, f"other processes used {other:.2f} cores"),
         Part(steal, stolen, "of the time", steal <= stolen, f"steal {steal:.1%}"),
         Part(swapped, 0, "bytes", swapped == 0, f"{swapped} bytes swapped"),
+        *recorded.parts(e),
     ]

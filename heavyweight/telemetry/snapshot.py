@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -11,52 +10,7 @@ from pathlib import Path
 import psutil
 
 from heavyweight.records import MachineLoad
-
-
-def process_group(pgid: int) -> list[psutil.Process]:
-    """The living processes of a server: the leader of a session, and all that it started in it.
-
-    A process that moved to another group inside the session is found as well; zombies do not count.
-    """
-    members = []
-    for pid in psutil.pids():
-        try:
-            if os.getpgid(pid) != pgid and os.getsid(pid) != pgid:
-                continue
-            process = psutil.Process(pid)
-            if process.status() != psutil.STATUS_ZOMBIE:
-                members.append(process)
-        except (ProcessLookupError, PermissionError, psutil.Error):
-            continue  # it ended between two calls, or is not ours to look at
-    return members
-
-
-def cpu_s(processes: list[psutil.Process]) -> float:
-    """CPU time used so far by the processes and by their children that ended, in seconds.
-
-    A child that ended is counted by the parent that waited for it, so that the sum over a process
-    group does not fall when a worker ends.
-    """
-    total = 0.0
-    for process in processes:
-        try:
-            t = process.cpu_times()
-        except psutil.Error:
-            continue
-        total += t.user + t.system
-        total += getattr(t, "children_user", 0.0) + getattr(t, "children_system", 0.0)
-    return total
-
-
-def rss_bytes(processes: list[psutil.Process]) -> int:
-    """Resident memory of the processes, in bytes; pages that two of them share count twice."""
-    total = 0
-    for process in processes:
-        try:
-            total += process.memory_info().rss
-        except psutil.Error:
-            continue
-    return total
+from heavyweight.telemetry.processes import cpu_s, process_group, rss_bytes
 
 
 def _study_cpu_s(client_pid: int) -> float:

@@ -1,0 +1,78 @@
+"""Files that are whole or not there: text and JSON records, written beside and put in place."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from heavyweight.errors import StoreError
+from heavyweight.records import SCHEMA_VERSION, Record
+
+R = TypeVar("R", bound=Record)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place, synced, if all went well.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path.name}: {error.strerror or error}",
+            "a writable folder with free space",
+            "free some space or choose another folder; what was finished is kept",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_json(path: Path, record: Record) -> Path:
+    """Write a record as JSON, atomically; an older version of the same record is replaced."""
+    return write_text(path, record.model_dump_json(indent=2) + "\n")
+
+
+def read_json(path: Path, kind: type[R]) -> R:
+    """Read a record.
+
+    Raises:
+        StoreError: the file is missing, cut off, or of another schema.
+    """
+    try:
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"no {path.name} in {path.parent.name}/",
+            "a run folder of this study",
+            "check the folder's name; `heavyweight study list` prints the runs",
+        ) from error
+    except (ValidationError, ValueError) as error:
+        raise StoreError(
+            f"{path.parent.name}/{path.name} is cut off or of another schema "
+            f"({str(error).splitlines()[0]})",
+            f"a {kind.__name__} record of schema {SCHEMA_VERSION}",
+            "restore the file from its source, or measure again",
+        ) from error
