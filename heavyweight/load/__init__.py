@@ -10,5 +10,6 @@ from heavyweight.load.launch import OnProgress, measure
 from heavyweight.load.spec import Arrivals, LoadSpec, Timeouts
 
 __all__ = [
-    "Answer", "Arrivals", "LoadSpec", "OnProgress", "Timeouts", "first_token", "measure", "one_by_one",
+    "Answer", "Arrivals", "LoadSpec", "OnProgress", "Timeouts", "first_token", "measure",
+    "one_by_one",
 ]  # fmt: skip

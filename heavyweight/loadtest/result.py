@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heavyweight.estimates.assessment import percentile_row
+from heavyweight.estimates.rows import percentile_row
 from heavyweight.loadtest.calibration import error_at
 from heavyweight.records import Cell, Session
 from heavyweight.stats.requests import Quantity, Requests
