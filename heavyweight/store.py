@@ -122,13 +122,7 @@ def write_cell(folder: Path, cell: Cell, table: pa.Table) -> Path:
     Raises:
         StoreError: the cell is there already, or the file cannot be written.
     """
-    path = folder / cell_file_name(cell)
-    if path.exists():
-        raise StoreError(
-            f"{folder.name}/{path.name} exists already",
-            "a cell that was not measured yet",
-            "finished cells are kept; delete nothing, choose another run or block",
-        )
+    path = _new(folder / cell_file_name(cell), "cell that was not measured yet")
     table = table.cast(REQUEST_SCHEMA).replace_schema_metadata(
         {METADATA_KEY: cell.model_dump_json().encode()}
     )
@@ -143,6 +137,23 @@ def write_cell(folder: Path, cell: Cell, table: pa.Table) -> Path:
             compression="zstd",
             use_dictionary=[*plain, "chunk_bytes.list.element"],
             column_encoding=encoding,
+        )
+    return path
+
+
+def write_probe(folder: Path, probe: Probe) -> Path:
+    """Write what a probe saw, atomically and once; raises StoreError as :func:`write_cell`."""
+    path = _new(folder / PROBE_FILE.format(probe.probe), "probe that was not asked yet")
+    return write_json(path, probe)
+
+
+def _new(path: Path, what: str) -> Path:
+    """The path, if nothing lies there: what was measured is never replaced."""
+    if path.exists():
+        raise StoreError(
+            f"{path.parent.name}/{path.name} exists already",
+            f"a {what}",
+            "what is finished is kept; delete nothing, choose another run or block",
         )
     return path
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from heavyweight.errors import ServerError
 from heavyweight.load.client import Client
@@ -17,6 +17,8 @@ from heavyweight.workload import prompt
 
 OUTPUT_TOKENS = 8
 PROMPT_TOKENS = 64
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def first_token(
             await client.close()
         return exchange
 
-    exchange = _in_thread(send)
+    exchange = in_thread(send)
     stream = parsed(exchange)
     if failure := verdict(exchange, stream, OUTPUT_TOKENS):
         raise ServerError(
@@ -89,9 +91,9 @@ def first_token(
     return FirstToken(exchange.sent_ns, exchange.arrival_ns(stream.chunk_ends[0]), exchange.done_ns)
 
 
-def _in_thread(send: Callable[[], Coroutine[Any, Any, Exchange]]) -> Exchange:
+def in_thread(send: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run in a loop of its own; Ctrl-C in the main thread does not wait for the answer."""
-    results: list[Exchange] = []
+    results: list[T] = []
     failures: list[BaseException] = []
 
     def work() -> None:

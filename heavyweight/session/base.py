@@ -14,9 +14,8 @@ import pandas as pd
 from heavyweight import design, load, machine, servers, store
 from heavyweight.errors import BadInput, ServerError, StoreError, StudyError
 from heavyweight.parameters import Parameters
-from heavyweight.paths import scrub
 from heavyweight.progress import Progress
-from heavyweight.records import ColdStart, Software
+from heavyweight.records import ColdStart
 from heavyweight.records import Session as SessionRecord
 from heavyweight.run import open_run
 from heavyweight.servers.lock import SessionLock
@@ -112,14 +111,7 @@ class ServerSession(ABC):
             slots=arm.slots,
             context_tokens=setting.study.same.context_tokens,
             settings=self.server.settings(),
-            software=[
-                Software(
-                    name=one.name,
-                    version=one.version,
-                    detail={key: scrub(str(value)) for key, value in one.build.items()},
-                )
-                for one in installed
-            ],
+            software=[one.software() for one in installed],
             machine=machine.describe(),
             users_planned=setting.users,
         )
@@ -203,6 +195,7 @@ class ServerSession(ABC):
         ready_ms = self.server.ready()
         self._remember_server(config.port)
         self.server.identify()
+        self._when_ready()
         first = load.first_token(
             self.server.base_url,
             self.server.served_model,
@@ -225,6 +218,9 @@ class ServerSession(ABC):
         model = identity.model if setting.arm.server == "openai" else self.record.model
         starts = [*self.record.starts, start]
         self._save(identity=identity, model=model, starts=starts, complete=False)
+
+    def _when_ready(self) -> None:  # noqa: B027 (most sessions do nothing)
+        """The server is ready and was asked for no token yet; some sessions look at it."""
 
     def _hold_machine(self) -> None:
         """One session at a time; a server that a crashed one left over is stopped."""

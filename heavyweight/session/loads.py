@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
@@ -23,15 +24,24 @@ class Session(ServerSession):
     experiments: ClassVar[frozenset[Experiment]] = frozenset({"session", "parallel", "lengths"})
 
     @property
-    def planned(self) -> Sequence[Load]:
+    def planned(self) -> Sequence[object]:
         """Its loads in their order."""
         return self.setting.loads
 
     @property
-    def missing(self) -> list[Load]:
+    def missing(self) -> Sequence[object]:
+        """What is still to be measured, in its order."""
+        return self.loads_left
+
+    @property
+    def loads_left(self) -> list[Load]:
         """Loads that are still to be measured, in their order."""
-        done = {file.cell.cell_id for file in store.SessionFolder(self.path).cells()}
-        return [one for one in self.planned if self.setting.cell_id(one) not in done]
+        done = self._cells()
+        return [one for one in self.setting.loads if self.setting.cell_id(one) not in done]
+
+    def _cells(self) -> set[str]:
+        """Ids of the cells that lie on disk."""
+        return {file.cell.cell_id for file in store.SessionFolder(self.path).cells()}
 
     def measure(self) -> pd.DataFrame:
         """Measure every load that is missing; each is on disk when it is done.
@@ -42,20 +52,24 @@ class Session(ServerSession):
             One row a load: requests, errors, events counted.
         """
         with self._told():
-            for one in self.missing:
+            for one in self.loads_left:
                 self.revive()
-                spec = self.setting.load_spec(
-                    one,
-                    self.server,
-                    run=self.folder.run.run,
-                    model=self.record.model,
-                    folder=self.path,
-                    start_id=len(self.record.starts),
-                    stop_path=self.progress.stop_path,
-                )
-                load.measure(spec, functools.partial(self.progress.cell, one.users))
+                self._measure(one, self.path)
                 self.progress.cell_done()
         return self.summary()
+
+    def _measure(self, one: Load, folder: Path) -> Path:
+        """Measure one load; its cell is written to the folder."""
+        spec = self.setting.load_spec(
+            one,
+            self.server,
+            run=self.folder.run.run,
+            model=self.record.model,
+            folder=self.path,
+            start_id=len(self.record.starts),
+            stop_path=self.progress.stop_path,
+        ).model_copy(update={"out_dir": folder})
+        return load.measure(spec, functools.partial(self.progress.cell, one.users))
 
     def summary(self) -> pd.DataFrame:
         """What lies on disk for this session: counts only; analysis/ computes the rest."""
