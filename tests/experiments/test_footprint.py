@@ -127,10 +127,9 @@ def test_a_peak_is_kept_when_the_memory_is_given_back() -> None:
 @linux
 def test_a_peak_between_two_samples_is_in_the_kernels_own_highest(monkeypatch) -> None:
     monkeypatch.setattr(footprint, "SAMPLES_PER_S", 0.01)
-    with child() as process:
-        with Watch(process.pgid) as watch:
-            process.does("take")
-            process.does("drop")
+    with child() as process, Watch(process.pgid) as watch:
+        process.does("take")
+        process.does("drop")
     assert watch.peak.highest_rss_bytes > watch.peak.rss_bytes + 0.9 * TAKEN
 
 
