@@ -104,10 +104,10 @@ def kv_cache(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
         for label in labels
     )  # fmt: skip
     note = (
-        "Equal streams in flight, as many as the server works on at once and at most 8; means over "
-        f"the time in which they grow and over blocks; bars: {OVER_BLOCKS}. At the right: the "
-        "share of what is assigned that no token uses. Ollama assigns a slot its whole context for "
-        "good; vLLM assigns blocks as a sequence grows."
+        "Equal streams in flight, as many as the server works on at once and at most 8, with "
+        "longer answers than the loads'; means over the time in which they grow and over blocks; "
+        f"bars: {OVER_BLOCKS}. At the right: the share of what is assigned that no token uses. "
+        "Ollama assigns a slot its whole context for good; vLLM assigns blocks as a sequence grows."
     )
     with look():
         figure, (axes,) = make(
@@ -120,6 +120,8 @@ def kv_cache(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
         axes.set_ylim(len(labels) - 0.45, -0.55)
         axes.grid(visible=False, axis="y")
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
         axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
         axes.set_xlabel("tokens (log scale)")
         for name, called in STEPS.items():

@@ -65,7 +65,12 @@ def _moment(moment: str, users: int) -> str:
 
 def mb(value: float, low: float, high: float) -> str:
     """Bytes in MB, with their interval where they have one."""
-    return interval(value / MB, low / MB, high / MB)
+    return _spread(value / MB, low / MB, high / MB)
+
+
+def _spread(value: float, low: float, high: float) -> str:
+    """A number with its interval; what is the same in every block has none to show."""
+    return number(value) if low == high else interval(value, low, high)
 
 
 def memory_parts(table: pd.DataFrame) -> pd.DataFrame:
@@ -94,7 +99,8 @@ def _signed(value: float, low: float, high: float) -> str:
     if pd.isna(value):
         return NOTHING
     shown = [f"{end / MB:,.0f}" for end in (value, low, high) if not math.isnan(end)]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]" if len(shown) == 3 else shown[0]
+    exact = len(shown) < 3 or low == high
+    return shown[0] if exact else f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
 def memory_ratios(assessment: Assessment, table: pd.DataFrame) -> pd.DataFrame:
@@ -205,8 +211,9 @@ def kv_cache(table: pd.DataFrame) -> pd.DataFrame:
 
 def _cached(name: str, value: float, low: float, high: float) -> str:
     if not name.endswith("_share") or pd.isna(value):
-        return interval(value, low, high)
-    return f"{value:.1%}" + ("" if pd.isna(low) else f" [{low:.1%}, {high:.1%}]")
+        return _spread(value, low, high)
+    exact = pd.isna(low) or low == high
+    return f"{value:.1%}" + ("" if exact else f" [{low:.1%}, {high:.1%}]")
 
 
 def vram_held(table: pd.DataFrame, memory_bytes: float) -> pd.DataFrame:
