@@ -7,7 +7,7 @@ One session looks at five moments, and each is a probe on disk at once:
 - ``memory-n0008``: the highest while 8 users are served, and what is left at the load's end;
 - ``kv-cache``: equal streams in flight, and how much of the KV cache is assigned and used.
 
-The highest is sampled four times a second (:class:`heavyweight.experiments.footprint.Watch`); the
+The highest is sampled twice a second (:class:`heavyweight.experiments.footprint.Watch`); the
 kernel's own highest RSS of each process stands beside it.
 """
 
@@ -140,6 +140,7 @@ class Memory(Session):
         A session that is interrupted between the two has the one and not the other.
         """
         measured = self.setting.cell_id(one) in self._cells()
+        reserved = self._reserved()  # before: a server that dies under the load cannot be asked
         watch = Watch(self._process.pgid, self._vram_before_bytes)
         with tempfile.TemporaryDirectory(prefix="heavyweight-") as aside:
             with watch:
@@ -149,7 +150,7 @@ class Memory(Session):
             "users": one.users, "cell_id": self.setting.cell_id(one), "samples": watch.samples,
             "sampling_cpu_ms": round(watch.cost_s * 1e3, 1),
         }  # fmt: skip
-        self._write_memory(_name(one), seen, self._reserved(), more)
+        self._write_memory(_name(one), seen, reserved, more)
         return path
 
     @property
