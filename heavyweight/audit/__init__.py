@@ -13,7 +13,7 @@ import pandas as pd
 from heavyweight import physics
 from heavyweight.article import Article
 from heavyweight.audit.finding import Finding, Severity
-from heavyweight.audit.memory import Need, needs, vram
+from heavyweight.audit.memory import Need, held, needs, vram
 from heavyweight.audit.roofline import published_totals, roofline
 from heavyweight.audit.throughput import eight_users, one_slot, ratios, readings, shape
 from heavyweight.audit.waiting import lengths, same_figure, slots
@@ -21,7 +21,7 @@ from heavyweight.audit.words import Figure, figures, origin, sentences
 
 __all__ = [
     "FIRST", "Figure", "Finding", "Need", "Severity", "eight_users", "figures", "findings",
-    "first_three", "lengths", "needs", "one_slot", "origin", "overview", "published_totals",
+    "first_three", "held", "lengths", "needs", "one_slot", "origin", "overview", "published_totals",
     "ratios", "readings", "roofline", "same_figure", "sentences", "shape", "slots", "vram",
 ]  # fmt: skip
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pandas as pd
+
 from heavyweight import physics
 from heavyweight.article import Article
 from heavyweight.article.beside import printed
@@ -103,6 +105,37 @@ def vram(article: Article, models: physics.Models) -> Finding:
         sentence=sentence,
         table=table_by((_line(need) for need in found), "row"),
     )
+
+
+def held(article: Article, models: physics.Models, memory_bytes: float) -> pd.DataFrame:
+    """The VRAM table's rows: how much of each figure is weights alone, and what a machine can hold.
+
+    Args:
+        article: the published tables.
+        models: the architectures.
+        memory_bytes: that the machine's servers can use: of its GPUs, or its RAM.
+
+    Returns:
+        One row for each model that a row is about: row, model, fp16_gb and q4_gb (published, the
+        lower end), fp16_share and q4_share (of the figure, in GB, that the weights alone take),
+        fp16_held and q4_held (whether weights and the KV cache of one user fit the memory).
+    """
+    rows = []
+    for need in needs(article, models):
+        q4 = physics.memory_bytes(need.model, USERS, CONTEXT, bits=physics.PRECISIONS["q4"])
+        rows.append(
+            {
+                "row": need.row,
+                "model": need.model.name,
+                "fp16_gb": need.fp16,
+                "q4_gb": need.q4[0],
+                "fp16_share": need.weights_bytes / (need.fp16 * 1e9),
+                "q4_share": need.q4_bytes / (need.q4[0] * 1e9),
+                "fp16_held": need.with_cache_bytes <= memory_bytes,
+                "q4_held": q4 <= memory_bytes,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _line(need: Need) -> dict[str, str]:

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from heavyweight import __version__
-from heavyweight.emulator import faults, http, plan
+from heavyweight.emulator import faults, http, paging, plan
 from heavyweight.emulator.clock import Clock
 from heavyweight.emulator.connection import Connection
 from heavyweight.emulator.engine import Engine
@@ -58,7 +58,7 @@ class Emulator:
         self._received = 0
         self.in_flight = 0
         self.served = 0
-        self._tokens = 0  # of streams that are over
+        self._tokens = self._prompt_tokens_total = 0  # of streams that are over
 
     def handle(self, connection: Connection, request: http.Request, read_ns: int) -> None:
         """Answer a request, now or in the course of time."""
@@ -98,6 +98,12 @@ class Emulator:
         """Written until now."""
         return self._tokens + sum(c.stream.written for c in self.connections if c.stream)
 
+    @property
+    def prompt_tokens(self) -> int:
+        """Of the prompts that were answered with a token until now."""
+        live = [c.stream.prompt_tokens for c in self.connections if c.stream and c.stream.written]
+        return self._prompt_tokens_total + sum(live)
+
     def _state(self) -> dict[str, int]:
         engine = self.engine
         return {
@@ -111,12 +117,19 @@ class Emulator:
 
     def _metrics(self) -> str:
         label = f'{{engine="0",model_name="{self.options.model}"}}'
-        known = {
+        known: dict[str, float] = {
             "num_requests_running": self.engine.running,
             "num_requests_waiting": self.engine.waiting,
             "generation_tokens_total": self.tokens,
+            "prompt_tokens_total": self.prompt_tokens,
         }
-        return "".join(f"vllm:{name}{label} {float(value)}\n" for name, value in known.items())
+        told = ""
+        if self.options.api == "vllm":
+            at_work = [c.stream for c in self.connections if c.stream and c.stream.at_work]
+            known["kv_cache_usage_perc"] = paging.usage(one.cached_tokens for one in at_work)
+            told = paging.config()
+        lines = (f"vllm:{name}{label} {float(value)}\n" for name, value in known.items())
+        return told + "".join(lines)
 
     def _error(self, path: str, status: int, message: str, **headers: str) -> bytes:
         """An answer that says why there is none: a bare text on Ollama's own routes."""
@@ -227,6 +240,7 @@ class Emulator:
         self.in_flight -= 1
         self.served += 1
         self._tokens += stream.written
+        self._prompt_tokens_total += stream.prompt_tokens if stream.written else 0
         if self._log:
             self._log.add(stream.line())
 

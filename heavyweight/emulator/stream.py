@@ -69,6 +69,16 @@ class Stream:
         self.plan = plan_of(ask, value, prompt_tokens)
         self.head, self.status = self.plan.head, 200
 
+    @property
+    def at_work(self) -> bool:
+        """Whether it has a slot."""
+        return self.admitted_ns is not None and self.ended_ns is None and self.plan is not None
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens whose keys and values a server would keep: the newest has none yet."""
+        return self.prompt_tokens + max(0, self.written - 1)
+
     def early_head(self) -> None:
         """Write the head as soon as the request was read, as vLLM does."""
         if self.plan and self.plan.early_head:

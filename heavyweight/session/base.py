@@ -174,6 +174,7 @@ class ServerSession(ABC):
         self._remember_server(config.port)
         if self.asks_first:
             self.server.identify()
+        self._when_ready()
         first = load.first_token(
             self.server.base_url,
             self.server.served_model,
@@ -208,6 +209,9 @@ class ServerSession(ABC):
         """What the next start of the server is given."""
         port = servers.port_for(self.setting.parameters.port)
         return self.setting.server_config(arm, port=port, log_path=self._next_log())
+
+    def _when_ready(self) -> None:  # noqa: B027 (most sessions do nothing)
+        """The server is ready and was asked for no token yet; some sessions look at it."""
 
     def _hold_machine(self) -> None:
         """One session at a time; a server that a crashed one left over is stopped."""

@@ -55,9 +55,14 @@ class Session(ServerSession):
         with self._told():
             for one in self.missing_loads:
                 self.revive()
-                self.measure_cell(self._spec(one), functools.partial(self.progress.cell, one.users))
+                self._measure(one, self.path)
                 self.progress.cell_done()
         return self.summary()
+
+    def _measure(self, one: Load, folder: Path) -> Path:
+        """Measure one load; its cell is written to the folder."""
+        told = functools.partial(self.progress.cell, one.users)
+        return self.measure_cell(self._spec(one, folder), told)
 
     def _spec(self, one: Load, folder: Path | None = None, **more: Any) -> LoadSpec:
         """What the load generator is to do for one cell.
