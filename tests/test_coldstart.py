@@ -11,7 +11,7 @@ import pytest
 
 from heavyweight import estimates, figures, report, tables
 from heavyweight.article import cold_start_beside, load_article
-from heavyweight.claims import Evidence, judge_run
+from heavyweight.claims import Evidence, judge_runs
 from heavyweight.estimates.blocks import over_sessions
 from heavyweight.estimates.coldstart import conditions
 from heavyweight.store import RunFolder
@@ -99,7 +99,7 @@ def test_a_session_of_cold_starts_counts_by_its_ordinary_restart(folder) -> None
 
 def test_the_claims_on_cold_starts_are_judged_by_it(tmp_path) -> None:
     run = write_cold_run(tmp_path / "cold", emulated=False)
-    found = {v.claim.id: v for v in judge_run(estimates.assess(run), Evidence.of())}
+    found = {v.claim.id: v for v in judge_runs([estimates.assess(run)], Evidence.of())}
     ratios = [part.estimate for part in found["Sr"].parts]
     warm = [PARTS[arm]["warm"]["first request"] for arm in (VLLM, OLLAMA)]
     truths = [total_ms(VLLM, "warm") / total_ms(OLLAMA, "warm"), warm[0] / warm[1]]
