@@ -40,7 +40,7 @@ def _observed(answers: Sequence[Answer], state: str) -> Observation:
     others = [answer for answer in answers if answer.error and answer.status != REFUSED]
     if others and not refused:
         raise ServerError(f"{len(others)} of {len(answers)} requests failed: {others[0].told}")
-    told = refused[0].detail if refused else ""
+    told = refused[0].detail.strip() if refused else ""
     one: Trial = {
         "yes": bool(refused),
         "state": state,
