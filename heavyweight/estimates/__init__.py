@@ -4,7 +4,12 @@ from heavyweight.estimates.assessment import Assessment, assess
 from heavyweight.estimates.crossings import crossover_table
 from heavyweight.estimates.goodput import Objective, goodput_table, objective_at_one_user
 from heavyweight.estimates.instrument import instrument_table
-from heavyweight.estimates.kv_cache import kv_cache_frame, kv_cache_table
+from heavyweight.estimates.kv_cache import (
+    kv_cache_frame,
+    kv_cache_table,
+    kv_waste_by_block,
+    kv_waste_table,
+)
 from heavyweight.estimates.latency import latency_table
 from heavyweight.estimates.memory import (
     machine_memory_bytes,
@@ -37,6 +42,8 @@ __all__ = [
     "instrument_table",
     "kv_cache_frame",
     "kv_cache_table",
+    "kv_waste_by_block",
+    "kv_waste_table",
     "latency_table",
     "machine_memory_bytes",
     "memory_by_block",

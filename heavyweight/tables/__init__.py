@@ -5,6 +5,7 @@ from heavyweight.tables.client import instrument, instrument_cost, load
 from heavyweight.tables.curves import crossovers, goodput, growth, queue, scaling
 from heavyweight.tables.memory import (
     kv_cache,
+    kv_waste,
     memory,
     memory_parts,
     memory_physics,
@@ -38,7 +39,8 @@ from heavyweight.tables.words import (
 __all__ = [
     "NOTHING", "answers", "by_length", "cells", "contrast_label", "crossovers", "decisions",
     "failed_checks", "first_contrast", "goodput", "growth", "inside", "instrument",
-    "instrument_cost", "interval", "invalid", "kv_cache", "latency", "load", "load_interval",
+    "instrument_cost", "interval", "invalid", "kv_cache", "kv_waste", "latency", "load",
+    "load_interval",
     "main_length", "memory", "memory_parts", "memory_physics", "memory_ratios", "memory_slots",
     "methods", "number", "percentile", "precision", "queue", "ratios", "scaling",
     "self_test", "sessions", "tally", "throughput", "verdicts", "vram_held",
