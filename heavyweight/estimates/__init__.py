@@ -14,7 +14,12 @@ from heavyweight.estimates.highest_goodput import (
 )
 from heavyweight.estimates.highest_rate import search_table
 from heavyweight.estimates.instrument import instrument_table
-from heavyweight.estimates.kv_cache import kv_cache_frame, kv_cache_table
+from heavyweight.estimates.kv_cache import (
+    kv_cache_frame,
+    kv_cache_table,
+    kv_waste_by_block,
+    kv_waste_table,
+)
 from heavyweight.estimates.latency import latency_table
 from heavyweight.estimates.lengths import (
     length_times_table,
@@ -59,12 +64,12 @@ __all__ = [
     "cold_ratio_table", "cold_starts", "coldstart_table", "contrast_table", "cost_table",
     "crossover_table", "fairest_table", "gain_table", "goodput_pairing", "goodput_ratio",
     "goodput_ratio_table", "goodput_table", "growth_table", "inside_table", "instrument_table",
-    "joining_table", "knee_table", "kv_cache_frame", "kv_cache_table", "latency_table",
-    "length_times_table", "lengths_table", "machine_memory_bytes", "memory_by_block",
-    "memory_frame", "memory_per_slot_table", "memory_physics_table", "memory_ratio_table",
-    "memory_slots_table", "memory_table", "methods_table", "moves_table",
-    "objective_at_one_user", "plain_records", "precision_table", "probes_over_blocks",
-    "probes_table", "queue_table", "rates_table", "ratio_table", "recycling_table",
-    "scaling_table", "search_table", "self_test_table", "slot_families", "slots_table",
-    "speeds_table", "summary", "throughput_table",
+    "joining_table", "knee_table", "kv_cache_frame", "kv_cache_table", "kv_waste_by_block",
+    "kv_waste_table", "latency_table", "length_times_table", "lengths_table",
+    "machine_memory_bytes", "memory_by_block", "memory_frame", "memory_per_slot_table",
+    "memory_physics_table", "memory_ratio_table", "memory_slots_table", "memory_table",
+    "methods_table", "moves_table", "objective_at_one_user", "plain_records", "precision_table",
+    "probes_over_blocks", "probes_table", "queue_table", "rates_table", "ratio_table",
+    "recycling_table", "scaling_table", "search_table", "self_test_table", "slot_families",
+    "slots_table", "speeds_table", "summary", "throughput_table",
 ]  # fmt: skip

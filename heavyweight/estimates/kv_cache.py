@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from heavyweight.estimates.assessment import Assessment
-from heavyweight.estimates.blocks import notes
+from heavyweight.estimates.blocks import NOTHING, Blocks, notes
+from heavyweight.estimates.pairing import paired
 from heavyweight.records import Probe
 from heavyweight.stats import mean_t
 from heavyweight.store import RunFolder
@@ -127,4 +128,60 @@ def kv_cache_table(
     columns = ("arm", "label", "quantity", "blocks", "value", "low", "high", "sequences",
                "block_tokens", "most_wasted_per_sequence", "idle_tokens", "within_a_block",
                "note")  # fmt: skip
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def kv_waste_by_block(assessment: Assessment, frame: pd.DataFrame, arm: str) -> Blocks:
+    """The share of what an arm assigned that was not used, block by block.
+
+    Args:
+        assessment: of the run.
+        frame: of :func:`kv_cache_frame`.
+        arm: one of the run.
+    """
+    found, mine = Blocks(), frame[frame["arm"] == arm]
+    for block in range(1, assessment.run.blocks + 1):
+        rows = mine[mine["block"] == block]
+        if rows.empty:
+            found.left_out[block] = "not measured"
+        elif rows.iloc[0]["fault"]:
+            found.left_out[block] = rows.iloc[0]["fault"]
+        elif not rows.iloc[0]["wasted_share"] > 0:
+            found.left_out[block] = "nothing was wasted"
+        else:
+            found.values[block] = float(rows.iloc[0]["wasted_share"])
+            found.machines[block] = rows.iloc[0]["machine_id"]
+    return found
+
+
+def kv_waste_table(
+    assessment: Assessment, frame: pd.DataFrame, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Wasted shares of a contrast's two arms at equal lengths, paired by block.
+
+    Args:
+        assessment: of the run.
+        frame: of :func:`kv_cache_frame`.
+        confidence: of the intervals.
+
+    Returns:
+        One row a contrast: contrast, numerator, denominator, blocks, ratio of the wasted shares,
+        low, high (Student's t on the log scale), most_wasted_blocks (of the first arm: the most
+        that a sequence wasted in any reading, in its own blocks; NaN: it assigns none), note.
+    """
+    rows = []
+    for contrast, arms in assessment.run.contrasts.items():
+        pairing = paired(arms, [kv_waste_by_block(assessment, frame, arm) for arm in arms])
+        found = pairing.ratio(confidence)
+        mine = frame[frame["arm"] == arms[0]]
+        value, low, high = (found.value, found.low, found.high) if found else [math.nan] * 3
+        rows.append(
+            {"contrast": contrast, "numerator": arms[0], "denominator": arms[1],
+             "blocks": len(pairing.numerator), "ratio": value, "low": low, "high": high,
+             "most_wasted_blocks":
+                 (mine["most_wasted_per_sequence"] / mine["block_tokens"]).max(),
+             "note": notes(found.note if found else NOTHING, pairing.note)}
+        )  # fmt: skip
+    columns = ("contrast", "numerator", "denominator", "blocks", "ratio", "low", "high",
+               "most_wasted_blocks", "note")  # fmt: skip
     return pd.DataFrame(rows, columns=list(columns))

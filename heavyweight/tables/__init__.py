@@ -8,6 +8,7 @@ from heavyweight.tables.curves import crossovers, goodput, growth, queue, scalin
 from heavyweight.tables.lengths import length_times, lengths, moves, speeds
 from heavyweight.tables.memory import (
     kv_cache,
+    kv_waste,
     memory,
     memory_parts,
     memory_physics,
@@ -47,10 +48,10 @@ __all__ = [
     "coldstart", "contrast_label", "contrasts", "cost", "crossovers", "decisions",
     "failed_checks", "fairest", "first_contrast", "gains", "goodput", "goodput_ratios",
     "growth", "inside", "instrument", "instrument_cost", "interval", "invalid", "kv_cache",
-    "latency", "length_times", "lengths", "load", "load_interval", "load_of", "main_length",
-    "memory", "memory_parts", "memory_per_slot", "memory_physics", "memory_ratios",
-    "memory_slots", "methods", "moves", "number", "percentile", "phases", "precision",
-    "probe_numbers", "probe_sessions", "probes", "queue", "rates", "ratios", "scaling",
-    "searches", "self_test", "sessions", "slots", "speeds", "tally", "throughput", "verdicts",
-    "vram_held",
+    "kv_waste", "latency", "length_times", "lengths", "load", "load_interval", "load_of",
+    "main_length", "memory", "memory_parts", "memory_per_slot", "memory_physics",
+    "memory_ratios", "memory_slots", "methods", "moves", "number", "percentile", "phases",
+    "precision", "probe_numbers", "probe_sessions", "probes", "queue", "rates", "ratios",
+    "scaling", "searches", "self_test", "sessions", "slots", "speeds", "tally", "throughput",
+    "verdicts", "vram_held",
 ]  # fmt: skip

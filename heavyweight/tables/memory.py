@@ -216,6 +216,28 @@ def _cached(name: str, value: float, low: float, high: float) -> str:
     return f"{value:.1%}" + ("" if exact else f" [{low:.1%}, {high:.1%}]")
 
 
+def kv_waste(assessment: Assessment, table: pd.DataFrame) -> pd.DataFrame:
+    """How much of what it assigns the one server of a contrast wastes, against the other.
+
+    Args:
+        assessment: of the run.
+        table: of ``estimates.kv_waste_table``.
+    """
+    if table.empty:
+        return pd.DataFrame({"": ["this run compares no two servers"]}, index=[""])
+    rows = [
+        {
+            "wasted shares": _pair(assessment, r),
+            "ratio [95%]": _spread(r.ratio, r.low, r.high),
+            "most wasted a sequence, by the first (its blocks)": number(r.most_wasted_blocks),
+            "blocks of the study": r.blocks,
+            "note": r.note,
+        }
+        for r in table.itertuples()
+    ]
+    return one_header(pd.DataFrame(rows).set_index("wasted shares"), "wasted shares")
+
+
 def vram_held(table: pd.DataFrame, memory_bytes: float) -> pd.DataFrame:
     """The article's VRAM table: what of it is weights alone, and what a machine can hold.
 

@@ -137,9 +137,12 @@ def test_shares_of_the_kv_cache_are_of_the_sums_over_the_readings(folder, assess
     assert math.isnan(slots["idle_tokens"])
     unused = one(table, arm=KV16K, quantity="unused_share")
     assert unused["value"] == pytest.approx(1 - 150 * 8 / 16_384)
-    by_block = frame[frame["arm"] == KV16K].set_index("block")
-    assert set(by_block.index) == {1, 2, 3}
-    assert (by_block["wasted_share"] < 0.5 * slots["value"]).all()
+    waste = one(estimates.kv_waste_table(assessment, frame), contrast="C")
+    assert waste["ratio"] == pytest.approx(paged["value"] / slots["value"])
+    assert waste["high"] < 0.5
+    assert waste["most_wasted_blocks"] == 56 / 128
+    by_block = estimates.kv_waste_by_block(assessment, frame, KV16K)
+    assert by_block.values == pytest.approx(dict.fromkeys((1, 2, 3), paged["value"]))
 
 
 def test_a_load_whose_work_failed_is_told_and_not_averaged_in(tmp_path):
@@ -178,6 +181,12 @@ def test_a_session_that_was_not_measured_and_a_probe_that_failed_are_told(tmp_pa
     slots = one(cache, arm=F16, quantity="used_tokens")
     assert slots["blocks"] == 2
     assert "it broke" in slots["note"]
+    waste = one(
+        estimates.kv_waste_table(assessment, estimates.kv_cache_frame(folder)), contrast="C"
+    )
+    assert waste["blocks"] == 1
+    assert "it broke" in waste["note"]
+    assert "not measured" in waste["note"]
 
 
 def test_a_run_without_such_probes_has_empty_tables(tmp_path, models):
@@ -231,6 +240,8 @@ def test_tables_say_numbers_with_their_intervals(folder, assessment, seen, model
     told = tables.kv_cache(cache).to_string()
     assert "21.9%" in told
     assert "a part for each slot" in told
+    waste = estimates.kv_waste_table(assessment, estimates.kv_cache_frame(folder))
+    assert "0.236" in tables.kv_waste(assessment, waste).to_string()
     beside = tables.memory_physics(estimates.memory_physics_table(assessment, seen, models))
     assert "269" in beside.to_string()
 
