@@ -146,6 +146,7 @@ def test_a_study_that_is_interrupted_goes_on_where_it_stopped(run_name: str) -> 
     assert second.returncode == 0, second.stderr
     after = cells(run)
     assert len(after) == 4
+    assert len(list(run.glob("*/n*.telemetry.parquet"))) == 4
     assert kept.items() <= after.items(), "finished cells are not measured again"
     summary = json.loads(second.stdout)
     assert summary["emulated"] is True
