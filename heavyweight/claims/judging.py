@@ -23,7 +23,7 @@ from heavyweight.article.rules import (
     Threshold,
 )
 from heavyweight.article.tables import Article, load_article
-from heavyweight.claims import capacity, missing, numbers, told
+from heavyweight.claims import capacity, missing, numbers, probing, told
 from heavyweight.claims.correcting import corrected
 from heavyweight.claims.measured import Measured
 from heavyweight.claims.missing import Known
@@ -209,7 +209,8 @@ def _ask(claim: Claim, rule: Rule, measured: Measured, evidence: Evidence) -> li
         return numbers.apply(claim, rule, measured, evidence.ledger)
     if isinstance(rule, Probe) and claim.measure == "answer_without_gpu":
         return _without_gpu(rule, measured)
-    return [dataclasses.replace(nothing, why=f"It needs a probe: {claim.quantity}.")]
+    assert isinstance(rule, Probe)  # all others need no machine
+    return probing.judge(claim, rule, measured)
 
 
 def _without_gpu(rule: Probe, measured: Measured) -> list[Part]:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from heavyweight.article.claim import Claim
 from heavyweight.article.ledger import TUNED, Ledger
+from heavyweight.claims import experiments
 from heavyweight.claims.items import Item, level_item, one_kind, ratio_item, unfair
 from heavyweight.estimates import Assessment
 from heavyweight.estimates.blocks import (
@@ -127,6 +128,15 @@ class Measured:
             return [self._crossover(contrast) for contrast in claim.contrasts]
         if claim.measure == "throughput_growth":
             return [self._growth(claim)]
+        if claim.measure == "goodput":
+            contrasts = map(self.arms, claim.contrasts)
+            return [experiments.goodput(claim, self.assessment, arms) for arms in contrasts]
+        if claim.measure == "peak_memory":
+            return [experiments.peak_memory(self._server_arm(claim, of), self.assessment)]
+        if claim.id in experiments.SAME_KV:
+            return [experiments.memory_ratio(claim, self.assessment)]
+        if claim.id in experiments.NUMBERS:
+            return [experiments.probe_number(claim, self.assessment)]
         if claim.measure not in COLUMNS:
             return [Item(of or claim.quantity, missing="this run does not measure it")]
         column, unit, factor = COLUMNS[claim.measure]
@@ -195,7 +205,7 @@ class Measured:
             return claim.arms[0]
         name = of or (claim.published[0].name if claim.published else "vllm")
         vllm, ollama = self.arms("A")
-        return ollama if "ollama" in name else vllm
+        return ollama if "ollama" in name or name == "q4" else vllm
 
     def _level(self, arm: str, users: int | None, column: str, unit: str, factor: float) -> Item:
         of = self._named([arm], users)

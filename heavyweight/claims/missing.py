@@ -28,11 +28,13 @@ class Profile:
         arms: names.
         users: loads.
         needs_gpu: whether it runs on a GPU only.
+        experiment: which notebook measures it.
     """
 
     arms: frozenset[str]
     users: frozenset[int]
     needs_gpu: bool
+    experiment: str = "session"
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,9 @@ class Known:
 
     Args:
         profiles: of study.toml, by name.
-        notebooks: in notebooks/.
     """
 
     profiles: dict[str, Profile]
-    notebooks: frozenset[str]
 
     @classmethod
     def of(cls, root: Path) -> Known:
@@ -58,15 +58,17 @@ class Known:
             study = tomllib.loads((root / "study.toml").read_text(encoding="utf-8"))
         except (OSError, tomllib.TOMLDecodeError):
             study = {}
-        profiles = {
-            name: Profile(
+        tables = study.get("profiles", {})
+        profiles = {}
+        for name, own in tables.items():
+            profile = tables.get(own.get("like"), {}) | own
+            profiles[name] = Profile(
                 frozenset(profile.get("arms", ())),
                 frozenset(profile.get("users", ())),
                 bool(profile.get("needs_gpu")),
+                profile.get("experiment", "session"),
             )
-            for name, profile in study.get("profiles", {}).items()
-        }
-        return cls(profiles, frozenset(path.stem for path in (root / "notebooks").glob("*.ipynb")))
+        return cls(profiles)
 
 
 def advice(
@@ -116,8 +118,11 @@ def judged_by(claim: Claim, known: Known, measured: Measured | None = None) -> s
     if judge.hand is not None:
         return judge.hand
     if judge.notebook is not None:
-        there = "" if judge.notebook in known.notebooks else " (not there yet)"
-        return f"notebooks/{judge.notebook}.ipynb{there}"
+        on_gpu = measured is not None and measured.has_gpu
+        for name, profile in known.profiles.items():
+            if (profile.experiment, profile.needs_gpu) == (judge.notebook, on_gpu):
+                return f"heavyweight study run --profile {name}"
+        return f"a profile of the experiment {judge.notebook} (not in study.toml yet)"
     assert judge.profile is not None  # one of the three
     name = judge.profile
     if name not in known.profiles:

@@ -46,6 +46,7 @@ class Assessment:
             run does not tell them.
         instrument: the client's own error, one row a setting and load; see ``instrument_table``.
         problems: files that could not be read, in words.
+        folder: that it was read from.
     """
 
     run: Run
@@ -56,6 +57,7 @@ class Assessment:
     missing: pd.DataFrame
     instrument: pd.DataFrame
     problems: tuple[str, ...]
+    folder: RunFolder
     _files: dict[str, CellFile] = field(repr=False)
 
     def requests(self, cell_id: str) -> pd.DataFrame:
@@ -153,6 +155,7 @@ def assess(run: RunFolder, percents: Sequence[float] = PERCENTS) -> Assessment:
         missing=_missing(run.run, cell_frame),
         instrument=instrument,
         problems=tuple(problems),
+        folder=run,
         _files={cell_id: file for cell_id, (file, _, _) in found.items()},
     )
 

@@ -58,7 +58,7 @@ def test_a_load_that_was_not_measured_is_named(verdicts):
 def test_an_arm_that_was_not_measured_is_named(verdicts):
     found = verdicts(users=(1, 8))
     assert "ollama-q4-parallel is not in this run" in found["Q2a"].why
-    assert found["Q2a"].judged_by == "heavyweight study run --profile tuned"
+    assert found["Q2a"].judged_by == "heavyweight study run --profile parallel"
 
 
 def test_a_run_without_a_single_good_cell_decides_nothing(verdicts):
@@ -315,11 +315,11 @@ def test_a_changed_rule_keeps_the_one_before_and_both_are_judged(ledger, evidenc
 
 
 def test_what_is_not_there_yet_is_said(evidence):
-    known = Known(profiles={}, notebooks=frozenset())
+    known = Known(profiles={})
     mine = {**vars(evidence), "known": known}
     found = {v.claim.id: v for v in judge_runs([], Evidence(**mine))}
     assert found["B4c"].judged_by == "profile quick (not in study.toml yet)"
-    assert found["Q1"].judged_by == "notebooks/mechanisms.ipynb (not there yet)"
+    assert found["Q1"].judged_by.startswith("a profile of the experiment mechanisms (not")
 
 
 def test_every_profile_that_would_judge_is_one_of_the_study_or_said_to_be_missing(evidence):

@@ -1,0 +1,112 @@
+"""Numbers of the experiments that the ledger's rules are applied to."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from heavyweight.article.claim import Claim
+from heavyweight.article.rules import Threshold
+from heavyweight.claims.items import Item, level_item, ratio_item
+from heavyweight.estimates import Assessment, objective_at_one_user, probes_table
+from heavyweight.estimates.blocks import Blocks
+from heavyweight.estimates.highest_goodput import goodput_pairing, goodput_ratio
+from heavyweight.estimates.memory import compared, memory_by_block, memory_frame
+from heavyweight.estimates.pairing import paired
+
+NUMBERS = {"Q5": ("slot-recycling", "steps")}
+"""Claim whose number is that of a probe: the probe, and the unit."""
+
+SAME_KV = {"V5": ("C", False), "T3": ("T", True)}
+"""Claim on the memory of two servers: the run's contrast that says which arms have KV caches of one
+size, and whether the second is divided by the first."""
+
+UNITS = {"vram_bytes": "GPU memory", "pss_bytes": "PSS", "rss_bytes": "RSS"}
+HERE = "this run does not measure it"
+
+
+def probe_number(claim: Claim, assessment: Assessment) -> Item:
+    """The number of a probe, block by block.
+
+    Args:
+        claim: one of :data:`NUMBERS`.
+        assessment: of the run.
+    """
+    probe, unit = NUMBERS[claim.id]
+    (arm,) = claim.arms
+    of = f"{assessment.label(arm)}, {probe}"
+    table = probes_table(assessment.folder)
+    mine = table[(table["probe"] == probe) & (table["arm"] == arm)]
+    if mine.empty:
+        return Item(of, missing=HERE)
+    found = Blocks()
+    for row in mine.itertuples():
+        if row.answer == "unknown" or math.isnan(row.value):
+            found.left_out[int(row.block)] = f"unknown: {row.why}"
+        else:
+            found.values[int(row.block)] = float(row.value)
+    return level_item(of, found, assessment.run.blocks, unit, 1.0)
+
+
+def memory_ratio(claim: Claim, assessment: Assessment) -> Item:
+    """The memory of two servers with the same weights and KV caches of one size.
+
+    Args:
+        claim: one of :data:`SAME_KV`.
+        assessment: of a run of the experiment memory.
+    """
+    contrast, turned = SAME_KV[claim.id]
+    frame = memory_frame(assessment.folder, assessment)
+    arms = assessment.run.contrasts.get(contrast)
+    if arms is None or frame.empty:
+        return Item(claim.quantity, missing=HERE)
+    arms = (arms[1], arms[0]) if turned else (arms[0], arms[1])
+    users, quantity = int(frame["users"].max()), compared(frame)
+    sides = [memory_by_block(assessment, frame, arm, users, quantity) for arm in arms]
+    labels = " / ".join(map(assessment.label, arms))
+    of = f"{labels}, peak {UNITS[quantity]} at {users} users"
+    return ratio_item(of, paired(arms, sides), assessment.run.blocks)
+
+
+def peak_memory(arm: str, assessment: Assessment) -> Item:
+    """The peak of a server's memory under the largest load, in GB.
+
+    Args:
+        arm: which.
+        assessment: of a run of the experiment memory.
+    """
+    frame = memory_frame(assessment.folder, assessment)
+    of = f"{assessment.label(arm)}, peak memory"
+    if frame.empty or arm not in set(frame["arm"]):
+        return Item(of, missing=HERE)
+    users, quantity = int(frame["users"].max()), compared(frame)
+    found = memory_by_block(assessment, frame, arm, users, quantity)
+    of = f"{assessment.label(arm)}, peak {UNITS[quantity]} at {users} users"
+    return level_item(of, found, assessment.run.blocks, "GB", 1e-9)
+
+
+def goodput(claim: Claim, assessment: Assessment, arms: Sequence[str]) -> Item:
+    """The highest goodput of two servers, at the objective of the claim's rule.
+
+    Args:
+        claim: its rule has the factors of the objective.
+        assessment: of a run of the experiment openloop.
+        arms: numerator, denominator.
+    """
+    of = " / ".join(map(assessment.label, arms)) + ", highest goodput"
+    rule = next(rule for rule in claim.rules if isinstance(rule, Threshold))
+    factors = {float(value) for value in (rule.parameters or {}).values()}
+    if assessment.run.experiment != "openloop" or len(factors) != 1:
+        return Item(of, missing=HERE)
+    objective = objective_at_one_user(assessment, factors.pop(), percent=95)
+    if objective is None:
+        return Item(of, missing="no one-user cell says what the faster server's own latency is")
+    pairing = goodput_pairing(assessment, arms, objective)
+    item = ratio_item(f"{of} ({objective})", pairing, assessment.run.blocks)
+    estimate = goodput_ratio(pairing)
+    return (
+        item
+        if item.estimate is None or estimate is None
+        else dataclasses.replace(item, estimate=estimate)
+    )
