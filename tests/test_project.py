@@ -7,12 +7,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import nbformat
 import pytest
 import yaml
 
-from heavyweight.design import load_study
+from heavyweight.design import Experiment, load_study
 from heavyweight.dictionary import markdown
 from heavyweight.readme import block
 from heavyweight.store import RunFolder
@@ -96,17 +97,29 @@ def test_the_readmes_numbers_are_those_of_the_reference_run() -> None:
     assert (run.path / "headline.png").stat().st_size > 10_000
 
 
-def test_the_reference_run_holds_no_name_of_a_machine_or_user() -> None:
-    for path in (ROOT / "data" / "reference").rglob("*"):
+REFERENCES = sorted((ROOT / "data").glob("reference*"))
+
+
+@pytest.mark.parametrize("folder", REFERENCES, ids=lambda path: path.name)
+def test_a_reference_run_holds_no_name_of_a_machine_or_user(folder: Path) -> None:
+    for path in folder.rglob("*"):
         if path.suffix in (".json", ".log", ".toml", ".ipynb"):
             text = path.read_text()
             assert not re.search(r"/(root|home|Users)/\w", text), path.name
             assert not re.search(r"_ip=(?!127\.|<address>)", text), path.name
 
 
-def test_the_reference_run_is_small() -> None:
-    size = sum(path.stat().st_size for path in (ROOT / "data" / "reference").rglob("*"))
-    assert size < 20e6
+def test_the_reference_runs_are_small() -> None:
+    files = (path for folder in REFERENCES for path in folder.rglob("*"))
+    assert sum(path.stat().st_size for path in files) < 20e6
+
+
+def test_every_experiment_has_a_reference_run_of_real_servers() -> None:
+    runs = {folder.name: RunFolder.open(folder).run for folder in REFERENCES}
+    for name in get_args(Experiment):
+        run = runs["reference" if name == "session" else f"reference-{name}"]
+        assert run.experiment == name
+        assert not run.emulated
 
 
 def test_the_readmes_profiles_are_those_of_the_study() -> None:

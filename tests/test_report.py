@@ -6,11 +6,12 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import nbformat
 import pytest
 
-from heavyweight import estimates, report, tables
+from heavyweight import design, estimates, report, tables
 from heavyweight.article import latency_beside, load_article, throughput_beside
 from heavyweight.errors import StoreError, StudyError
 from heavyweight.paths import study_root
@@ -19,7 +20,8 @@ from tests import pages
 from tests.synthetic import ARMS, fail, write_run
 
 ROOT = study_root(Path(__file__).parent)
-NOTEBOOKS = [ROOT / "analysis" / f"{name}.ipynb" for name in report.NOTEBOOKS]
+NOTEBOOKS = sorted((ROOT / "analysis").glob("*.ipynb"))
+STUDY = report.NOTEBOOKS["session"]
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,12 @@ def test_a_committed_notebook_tells_nothing_of_the_machine(path):
     assert not re.search(r"/(home|root|Users|tmp|work)/", text)
     assert "papermill" not in nbformat.reads(text, as_version=4).metadata
     assert '"execution":' not in text
+
+
+def test_every_analysis_is_on_the_page_of_an_experiment():
+    named = {name for names in report.NOTEBOOKS.values() for name in names}
+    assert named == {path.stem for path in NOTEBOOKS}
+    assert set(report.NOTEBOOKS) == set(get_args(design.Experiment))
 
 
 # ------------------------------------------------------------------ tables
@@ -208,7 +216,7 @@ def page(html):
 @pytest.mark.timeout(300)
 def test_the_page_is_whole(made, page, html):
     assert made.page.name == "report.html"
-    assert len(made.said) == len(report.NOTEBOOKS) + 1
+    assert len(made.said) == len(STUDY) + 1
     assert page.open == []
     assert len(page.all("figure")) == 16
     assert len(page.all("table")) >= 15
@@ -265,7 +273,7 @@ def test_the_answer_stands_at_the_top(html, made):
 @pytest.mark.notebook
 @pytest.mark.timeout(300)
 def test_executed_notebooks_lie_with_the_run(made):
-    for name in report.NOTEBOOKS:
+    for name in STUDY:
         notebook = nbformat.read(made.run.path / "report" / f"{name}.ipynb", as_version=4)
         assert all(c.execution_count for c in notebook.cells if c.cell_type == "code")
         assert "papermill" not in notebook.metadata
@@ -300,7 +308,7 @@ def test_a_notebook_that_fails_says_so(tmp_path, monkeypatch):
     nbformat.write(broken, study / "analysis" / "throughput.ipynb")
     run = write_run(study / "data" / "runs" / "one", users=(1,), blocks=1)
     monkeypatch.chdir(study)
-    monkeypatch.setattr(report, "NOTEBOOKS", ("throughput",))
+    monkeypatch.setitem(report.NOTEBOOKS, "session", ("throughput",))
     with pytest.raises(StudyError, match=r"analysis/throughput\.ipynb failed: nothing in data/run"):
         report.report(run.path, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()

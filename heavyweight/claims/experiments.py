@@ -96,10 +96,10 @@ def goodput(claim: Claim, assessment: Assessment, arms: Sequence[str]) -> Item:
     """
     of = " / ".join(map(assessment.label, arms)) + ", highest goodput"
     rule = next(rule for rule in claim.rules if isinstance(rule, Threshold))
-    factors = {float(value) for value in (rule.parameters or {}).values()}
-    if assessment.run.experiment != "openloop" or len(factors) != 1:
+    if assessment.run.experiment != "openloop":
         return Item(of, missing=HERE)
-    objective = objective_at_one_user(assessment, factors.pop(), percent=95)
+    ttft, tpot = (rule.parameters[f"{name}_p95_factor"] for name in ("ttft", "tpot"))
+    objective = objective_at_one_user(assessment, ttft, percent=95, tpot_factor=tpot)
     if objective is None:
         return Item(of, missing="no one-user cell says what the faster server's own latency is")
     pairing = goodput_pairing(assessment, arms, objective)

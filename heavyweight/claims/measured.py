@@ -8,7 +8,7 @@ from functools import cached_property
 
 from heavyweight.article.claim import Claim
 from heavyweight.article.ledger import TUNED, Ledger
-from heavyweight.claims import experiments
+from heavyweight.claims import experiments, gpu
 from heavyweight.claims.items import Item, level_item, one_kind, ratio_item, unfair
 from heavyweight.estimates import Assessment
 from heavyweight.estimates.blocks import (
@@ -133,6 +133,11 @@ class Measured:
             return [experiments.goodput(claim, self.assessment, arms) for arms in contrasts]
         if claim.measure == "peak_memory":
             return [experiments.peak_memory(self._server_arm(claim, of), self.assessment)]
+        if claim.measure == "roofline_share":
+            arm = self._server_arm(claim, of)
+            return [gpu.roofline_share(self.assessment, arm, self._load(None)[0])]
+        if claim.id == "V7":
+            return gpu.saved(self.assessment)
         if claim.id in experiments.SAME_KV:
             return [experiments.memory_ratio(claim, self.assessment)]
         if claim.id in experiments.NUMBERS:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from heavyweight.article.claim import Claim
 from heavyweight.article.rules import Probe
+from heavyweight.claims import gpu
 from heavyweight.claims.measured import Measured
 from heavyweight.claims.verdict import Answer, Part
 from heavyweight.estimates import probes_over_blocks
@@ -65,6 +66,8 @@ def judge(claim: Claim, rule: Probe, measured: Measured) -> list[Part]:
     """
     if claim.id == "Q4":
         return [_kv_cache(claim, rule, measured)]
+    if claim.id == "T1":
+        return [gpu.ranks(rule, measured.assessment)]
     asked = PROBES.get(claim.id)
     if asked is None:
         return [_nothing(rule, claim.quantity, f"It needs a probe: {claim.quantity}.")]

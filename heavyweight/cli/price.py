@@ -53,8 +53,8 @@ def price_of(given: float | None, gpu: str, gpus: int, here: list[str]) -> Price
         known.gpu(gpu)  # refuses an unknown name, even beside a price
     if given is not None:
         return Price(given, "as given")
-    names = [name.removeprefix("NVIDIA ").removeprefix("GeForce ") for name in here]
-    name = gpu or next((one for one in names if one in known.by_name), "")
+    names = (one.name for one in map(known.of_driver, here) if one is not None)
+    name = gpu or next(names, "")
     if not name:
         return Price(None, f"no price: {HOW}, or --gpu names a GPU of data/hardware.toml")
     found = known.gpu(name)

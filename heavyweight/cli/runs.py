@@ -15,7 +15,7 @@ from heavyweight.store import RUN_FILE, RunFolder
 def all_runs() -> list[RunFolder]:
     """The committed runs and all runs below data/runs, oldest first."""
     root = study_root()
-    committed = (root / "data" / name for name in ("reference", "reference-aa"))
+    committed = sorted((root / "data").glob("reference*"))
     paths = [*committed, *(root / "data" / "runs").glob("*")]
     folders = []
     for path in paths:

@@ -248,6 +248,7 @@ def run_study(
 
 
 def _print_summary(name: str, as_json: bool) -> None:
+    from heavyweight.cli.experiments import print_experiment
     from heavyweight.cli.tables import print_summary
     from heavyweight.estimates import assess, summary
 
@@ -256,6 +257,7 @@ def _print_summary(name: str, as_json: bool) -> None:
         emit(summary(assessment))
     else:
         print_summary(assessment)
+        print_experiment(assessment)
 
 
 @app.command(epilog="Example: heavyweight study show quick-1 --json")

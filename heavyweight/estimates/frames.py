@@ -22,7 +22,7 @@ INTEGERS = ("block", *LOAD, "start_id", "starts", "slots", "requests", "errors")
 SESSION_COLUMNS = (
     "session", "block", "arm", "server", "model", "version", "configuration", "family", "gpus",
     "kernel", "machine_id", "emulated", "slots", "experiment", "complete", "starts", "ready_ms",
-    "first_token_ms", "first_request_ttft_ms",
+    "first_token_ms", "first_request_ttft_ms", "artefact", "weights_loaded_bytes",
 )  # fmt: skip
 
 
@@ -55,6 +55,10 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
                     name: np.nan if start is None else getattr(start, name)
                     for name in ("ready_ms", "first_token_ms", "first_request_ttft_ms")
                 },
+                "artefact": session.artefact,
+                "weights_loaded_bytes": float(
+                    identity.detail.get("weights_loaded_bytes", "nan") if identity else "nan"
+                ),
             }
         )
     return typed(rows, SESSION_COLUMNS)

@@ -16,8 +16,9 @@ def summary(assessment: Assessment) -> dict[str, Any]:
     """Throughput, ratios and what is INVALID or missing, as values that JSON can hold.
 
     Returns:
-        run, profile, emulated; cells (measured, valid, invalid, missing); work_ok: every planned
-        cell is there, could be read, and passes all checks of kind "work"; throughput and ratios:
+        run, profile, experiment, emulated; cells (measured, valid, invalid, missing); work_ok:
+        every planned cell is there, could be read, and passes all checks of kind "work" (where
+        none was planned, every session is complete); throughput and ratios:
         the rows of their tables (tok/s; ratio); invalid: the failed checks with value, limit and
         remedy; problems: what could not be read. Numbers that do not exist are None.
     """
@@ -27,10 +28,11 @@ def summary(assessment: Assessment) -> dict[str, Any]:
         ["session", "arm", *LOAD, "check", "kind", "value", "limit", "unit", "detail", "remedy"]
     ]
     ratios = [ratio_table(assessment, contrast) for contrast in run.contrasts]
-    complete = assessment.missing.empty and not assessment.problems and not cells.empty
+    complete = assessment.missing.empty and not assessment.problems and _whole(assessment)
     return {
         "run": run.run,
         "profile": run.profile,
+        "experiment": run.experiment,
         "emulated": run.emulated,
         "cells": {
             "measured": len(cells),
@@ -44,6 +46,14 @@ def summary(assessment: Assessment) -> dict[str, Any]:
         "invalid": plain_records(invalid),
         "problems": list(assessment.problems),
     }
+
+
+def _whole(assessment: Assessment) -> bool:
+    """Whether there are cells, or, where none was planned, all sessions to their end."""
+    run, sessions = assessment.run, assessment.sessions
+    if run.users:
+        return not assessment.cells.empty
+    return int(sessions["complete"].sum()) == run.blocks * len(run.arms)
 
 
 def plain_records(table: pd.DataFrame) -> list[dict[str, Any]]:

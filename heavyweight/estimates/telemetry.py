@@ -9,11 +9,11 @@ from heavyweight.stats.telemetry import Recorded, Series
 
 TELEMETRY_CELL_COLUMNS = (
     "server_rss_peak_bytes", "server_cpu_cores_mean", "server_threads_max",
-    "kv_used_peak_fraction", "gpu_memory_peak_bytes", "gpu_util_mean", "gpu_power_mean_w",
-    "energy_j_per_token",
+    "kv_used_peak_fraction", "gpu_memory_peak_bytes", "gpu_util_mean", "gpu_util_least",
+    "gpu_power_mean_w", "energy_j_per_token",
 )  # fmt: skip
 """Peaks are over the whole recording, means over the steady window. Processes are added up, and so
-are GPUs (their utilisation is a mean, from 0 to 1)."""
+are GPUs (of their utilisations, from 0 to 1, mean and least)."""
 
 
 def telemetry_columns(recorded: Recorded | None, requests: Requests) -> dict[str, float]:
@@ -28,6 +28,7 @@ def telemetry_columns(recorded: Recorded | None, requests: Requests) -> dict[str
         return told
     window = recorded.window
     cpu = recorded.get("machine", "server_cpu_s")
+    busy = _means(recorded, "utilisation_percent")
     power_w, tokens_per_s = _power_w(recorded), requests.tokens_per_s
     return told | {
         "server_rss_peak_bytes": _peak(recorded.summed("process", "rss_bytes")),
@@ -35,7 +36,8 @@ def telemetry_columns(recorded: Recorded | None, requests: Requests) -> dict[str
         "server_threads_max": _peak(recorded.summed("process", "threads")),
         "kv_used_peak_fraction": _peak(recorded.get("server", "kv_used_fraction")),
         "gpu_memory_peak_bytes": _peak(recorded.summed("gpu", "memory_used_bytes")),
-        "gpu_util_mean": _mean_of(recorded, "utilisation_percent") / 100,
+        "gpu_util_mean": float(np.mean(busy)) / 100 if busy else float("nan"),
+        "gpu_util_least": min(busy) / 100 if busy else float("nan"),
         "gpu_power_mean_w": power_w,
         "energy_j_per_token": power_w / tokens_per_s if tokens_per_s else float("nan"),
     }
@@ -45,14 +47,13 @@ def _peak(series: Series | None) -> float:
     return float("nan") if series is None or not len(series) else float(series.values.max())
 
 
-def _mean_of(recorded: Recorded, quantity: str) -> float:
-    """Mean over GPUs of the mean over the window."""
-    means = [
+def _means(recorded: Recorded, quantity: str) -> list[float]:
+    """Of each GPU, the mean over the window."""
+    return [
         float(inside.values.mean())
         for series in recorded.each("gpu", quantity).values()
         if len(inside := series.within(*recorded.window))
     ]
-    return float(np.mean(means)) if means else float("nan")
 
 
 def _power_w(recorded: Recorded) -> float:

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil
-import pynvml
 
 from heavyweight import telemetry
+from heavyweight.telemetry.nvml import Gpus
 
 SAMPLES_PER_S = 2.0  # a look at vLLM takes 25 to 60 ms of CPU: its page tables are walked
 PROC = Path("/proc")
@@ -194,22 +194,13 @@ class Watch:
 
 
 @functools.cache
-def _nvml() -> bool:
-    """Whether there is NVML; opened once, for the life of the kernel."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return False
-    return True
+def _gpus() -> Gpus:
+    """The GPUs that a server may use; opened once, for the life of the kernel."""
+    return Gpus.of_environment()
 
 
 def vram_used_bytes() -> int | None:
-    """Memory used on all NVIDIA GPUs, by whomever; None: there is none, or it does not tell."""
-    if not _nvml():
-        return None
-    try:
-        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-        used = [int(pynvml.nvmlDeviceGetMemoryInfo(handle).used) for handle in handles]
-    except pynvml.NVMLError:
-        return None
-    return sum(used) if used else None
+    """Memory used on the GPUs, by whomever; None: there is none, or it does not tell."""
+    told = _gpus().sample()
+    used = [value for _, quantity, value in told if quantity == "memory_used_bytes"]
+    return int(sum(used)) if used else None

@@ -15,7 +15,7 @@ import pandas as pd
 from heavyweight import servers, store
 from heavyweight.design import Arm, Experiment
 from heavyweight.errors import ServerError
-from heavyweight.experiments.memory_taken import MemoryTaken
+from heavyweight.experiments.footprint import Footprint
 from heavyweight.experiments.probes import Mechanism, Observation, Prober, Value, mechanisms_for
 from heavyweight.models.running import running
 from heavyweight.parameters import Parameters
@@ -36,7 +36,7 @@ class Mechanisms(ServerSession):
 
     def __init__(self, parameters: Parameters) -> None:
         super().__init__(parameters)
-        self._at_ready: MemoryTaken | None = None
+        self._at_ready: Footprint | None = None
 
     @property
     def planned(self) -> list[str]:
@@ -148,7 +148,7 @@ class Mechanisms(ServerSession):
         """As always; and once the server is ready, how much memory it holds before any request."""
         super()._remember_server(port)
         if self.server.process and self.server.ready_ms is not None:
-            self._at_ready = MemoryTaken.of(self.server.process.members())
+            self._at_ready = Footprint.of(self.server.process.pgid)
 
     def summary(self) -> pd.DataFrame:
         """What lies on disk for this session."""

@@ -16,6 +16,19 @@ from heavyweight.toml import Strict, read_toml
 MEMORY_UNIT_BYTES = 2**30  # a vendor's GB of memory; of bandwidth it is 10^9
 
 
+DRIVER_NAMES = {
+    "A100-PCIE-40GB": "A100 40 GB PCIe",
+    "A100-SXM4-40GB": "A100 40 GB SXM",
+    "A100 80GB PCIe": "A100 80 GB PCIe",
+    "A100-SXM4-80GB": "A100 80 GB SXM",
+    "H100 80GB HBM3": "H100 SXM",
+    "Tesla T4": "T4",
+    "Tesla V100-SXM2-32GB": "V100 32 GB",
+    "RTX 6000 Ada Generation": "RTX 6000 Ada",
+}
+"""A driver's names, without the vendor's, of cards that data/hardware.toml calls otherwise."""
+
+
 class Gpu(Strict):
     """One GPU: peaks and capacity. What is not known of a GPU that is in no file is None."""
 
@@ -72,6 +85,11 @@ class Hardware(Strict):
     def by_name(self) -> dict[str, Gpu]:
         """The GPUs by their names."""
         return {gpu.name: gpu for gpu in self.gpus}
+
+    def of_driver(self, name: str) -> Gpu | None:
+        """The GPU that a driver calls so, ``NVIDIA A100-SXM4-80GB``; None: it is none of these."""
+        short = name.removeprefix("NVIDIA ").removeprefix("GeForce ")
+        return self.by_name.get(DRIVER_NAMES.get(short, short))
 
     def gpu(self, name: str) -> Gpu:
         """The GPU of that name; BadInput with the nearest name where there is none."""

@@ -21,6 +21,7 @@ KV_CACHE_GIB = 2  # on the CPU; 50 users of 2,048 tokens of a small model stay w
 _IN_FLIGHT = re.compile(r"^vllm:num_requests_(?:running|waiting)(?:\{[^}]*\})? ([0-9.e+]+)$", re.M)
 _DTYPE = re.compile(r"dtype=torch\.(\w+)")
 _OMP_CORES = re.compile(r"core ids=\[([\d, ]+)\]")
+_WEIGHTS_GIB = re.compile(r"Model loading took ([\d.]+) GiB")
 _KV_TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
 
 
@@ -152,6 +153,8 @@ class VllmServer(Server):
             if "VLLM_CPU_OMP_THREADS_BIND" not in self.arm.env:
                 found = sorted(int(core) for core in cores.group(1).split(","))
                 self._expect("cores", found, sorted(config.cores))
+        if weights := _WEIGHTS_GIB.search(log):
+            detail["weights_loaded_bytes"] = str(round(float(weights.group(1)) * 2**30))
         if kv := _KV_TOKENS.search(log):
             detail["kv_tokens"] = kv.group(1).replace(",", "")
         return detail

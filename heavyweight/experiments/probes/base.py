@@ -15,7 +15,7 @@ import numpy as np
 from heavyweight import servers
 from heavyweight.design import Arm, stream
 from heavyweight.errors import ServerError
-from heavyweight.experiments.memory_taken import MemoryTaken
+from heavyweight.experiments.footprint import Footprint
 from heavyweight.experiments.streams import Answer, Ask, send
 from heavyweight.setting import Setting
 from heavyweight.workload import Prompt, prompt
@@ -93,7 +93,7 @@ class Prober:
     server: servers.Server
     folder: Path
     starting: Callable[[Arm], AbstractContextManager[servers.Server]]
-    at_ready: MemoryTaken | None = None
+    at_ready: Footprint | None = None
     cap_s: float = 300.0
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heavyweight.experiments.memory_taken import MemoryTaken
+from heavyweight.experiments.footprint import Footprint
 from heavyweight.experiments.probes.base import Mechanism, Observation, Prober, Trial, checked
 from heavyweight.experiments.probes.kinds import ours, real
 from heavyweight.experiments.streams import Ask
@@ -18,9 +18,9 @@ def memory(prober: Prober) -> Observation:
     server, ready = prober.server, prober.at_ready
     if server.process is None or ready is None:
         return Observation("unknown", "its processes are not known")
-    asked = MemoryTaken.of(server.process.members())
+    asked = Footprint.of(server.process.pgid)
     detail = server.identify().detail
-    yes = ready.bytes >= HALF * asked.bytes
+    yes = ready.taken_bytes >= HALF * asked.taken_bytes
     one: Trial = {
         "yes": yes,
         "ready_rss_mb": ready.rss_bytes / MB,
@@ -32,10 +32,11 @@ def memory(prober: Prober) -> Observation:
     kv = one["kv_tokens"]
     return Observation(
         "yes" if yes else "no",
-        f"{ready.bytes / MB:,.0f} MB when it was ready, {asked.bytes / MB:,.0f} MB after the first"
-        " token" + (f"; its KV cache has room for {kv:,} tokens" if isinstance(kv, int) else ""),
+        f"{ready.taken_bytes / MB:,.0f} MB when it was ready, {asked.taken_bytes / MB:,.0f} MB"
+        " after the first token"
+        + (f"; its KV cache has room for {kv:,} tokens" if isinstance(kv, int) else ""),
         [one],
-        asked.bytes / MB,
+        asked.taken_bytes / MB,
         "MB after the first token",
     )
 

@@ -1,0 +1,93 @@
+"""Claims that need a GPU, or two: how near a server comes to the card's limit, what quantisation
+saves, and whether all cards compute."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from heavyweight.article.rules import Probe
+from heavyweight.claims.items import Item, level_item, ratio_item
+from heavyweight.claims.verdict import Part
+from heavyweight.estimates import Assessment
+from heavyweight.estimates.blocks import Load, by_block, over_sessions
+from heavyweight.estimates.pairing import paired
+from heavyweight.physics import PRECISIONS, bound, load_hardware, load_models
+from heavyweight.stats import Estimate
+
+SIXTEEN = "vllm-fp16"
+QUANTISED = {"AWQ": "vllm-awq", "GPTQ": "vllm-gptq", "FP8": "vllm-fp8"}
+RANKS = "vllm-fp16-tp2"
+COMPUTES = 0.05  # mean utilisation of a GPU from which it is said to take part
+BITS = {"gguf-q4": PRECISIONS["q4"], "checkpoint-awq": 4.25}  # AWQ: 4 bits, and a scale for 128
+
+
+def roofline_share(assessment: Assessment, arm: str, load: Load | None) -> Item:
+    """Throughput as a share of what memory and arithmetic of the GPU allow, at one load.
+
+    Args:
+        assessment: of a run on one kind of GPU.
+        arm: which server.
+        load: the largest that was measured; None: it was not measured.
+    """
+    of = f"{assessment.label(arm)}, share of the roofline"
+    sessions = assessment.sessions[assessment.sessions["arm"] == arm]
+    cards, models = set(sessions["gpus"]), set(sessions["model"])
+    if load is None or not len(sessions) or cards == {""}:
+        return Item(of, missing="no GPU was measured")
+    gpu = load_hardware().of_driver(next(iter(cards))) if len(cards) == 1 else None
+    model = load_models().by_name.get(next(iter(models))) if len(models) == 1 else None
+    if gpu is None or model is None:
+        return Item(of, missing=f"the limit of {', '.join(cards | models)} is not known")
+    bits = BITS.get(str(sessions["artefact"].iloc[0]), PRECISIONS["fp16"])
+    limit = bound(gpu, model, int(load[0]), bits=bits).tok_s
+    found = by_block(assessment, arm, load, "throughput_tok_s")
+    return level_item(f"{of} at {load[0]} users", found, assessment.run.blocks, "", 1 / limit)
+
+
+def saved(assessment: Assessment) -> list[Item]:
+    """Share of the memory of the weights that each quantisation saves against 16 bits.
+
+    vLLM fills the GPU with its KV cache whatever the weights take, so the weights are compared, as
+    it says in its log that it loaded them.
+
+    Args:
+        assessment: of a run on a GPU.
+    """
+    items = []
+    for name, arm in QUANTISED.items():
+        of = f"{name} against 16 bits, share of the weights' memory that is saved"
+        gone = [one for one in (arm, SIXTEEN) if one not in set(assessment.arms)]
+        if gone:
+            items.append(Item(of, missing=f"arm {' and '.join(gone)} is not in this run"))
+            continue
+        sides = [over_sessions(assessment, one, "weights_loaded_bytes") for one in (arm, SIXTEEN)]
+        item = ratio_item(of, paired((arm, SIXTEEN), sides), assessment.run.blocks)
+        if item.estimate is not None:
+            item = dataclasses.replace(item, estimate=_rest(item.estimate), pairing=None)
+        items.append(item)
+    return items
+
+
+def _rest(share: Estimate) -> Estimate:
+    """1 - a share, with its interval."""
+    return dataclasses.replace(share, value=1 - share.value, low=1 - share.high, high=1 - share.low)
+
+
+def ranks(rule: Probe, assessment: Assessment) -> Part:
+    """Whether vLLM worked on two GPUs, told to do so by one flag.
+
+    Args:
+        rule: of the claim.
+        assessment: of a run with the arm of two ranks.
+    """
+    nothing = Part(rule.kind, rule.by, "vLLM, 2 GPUs", "inconclusive", "")
+    cells = assessment.cells[assessment.cells["arm"] == RANKS]
+    good = cells[cells["work_valid"] & cells["gpu_util_least"].notna()]
+    if good.empty:
+        return dataclasses.replace(nothing, why=f"arm {RANKS} did no work in this run.")
+    least = float(good["gpu_util_least"].min())
+    answer = "reproduced" if least >= COMPUTES else "refuted"
+    why = f"In {len(good)} cells with the one flag, each GPU was busy for at least {least:.0%}."
+    return dataclasses.replace(
+        nothing, of=assessment.label(RANKS), answer=answer, adjusted=answer, why=why, from_run=True
+    )

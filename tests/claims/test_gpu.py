@@ -1,0 +1,104 @@
+"""Claims that need a GPU, on runs that pretend to have one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from heavyweight.article.ledger import load_claims
+from heavyweight.article.rules import Probe
+from heavyweight.claims import Evidence, gpu, judge_runs
+from heavyweight.estimates import Assessment, assess
+from heavyweight.estimates.blocks import load_at
+from heavyweight.paths import study_root
+from heavyweight.physics import bound, load_hardware, load_models
+from heavyweight.records import Session
+from tests.claims.runs import OLLAMA, pretend
+from tests.synthetic import SyntheticArm
+
+FP16 = SyntheticArm("vllm-fp16", "vLLM FP16", slots=64, itl_ms=3.0, crowding=0.05)
+AWQ = SyntheticArm("vllm-awq", "vLLM AWQ", slots=64, itl_ms=2.0, crowding=0.05)
+FP8 = SyntheticArm("vllm-fp8", "vLLM FP8", slots=64, itl_ms=2.0, crowding=0.05)
+RANKS = SyntheticArm("vllm-fp16-tp2", "vLLM FP16, 2 GPUs", slots=64, itl_ms=2.0, crowding=0.05)
+GIB = 2**30
+
+
+def loaded(sizes: dict[str, float]):
+    """Sessions whose server said how much its weights take, in GiB."""
+
+    def edit(session: Session) -> Session:
+        assert session.identity
+        size = round(sizes[session.arm] * GIB) + session.block
+        detail = session.identity.detail | {"weights_loaded_bytes": str(size)}
+        return session.model_copy(
+            update={"identity": session.identity.model_copy(update={"detail": detail})}
+        )
+
+    return edit
+
+
+def on(path: Path, arms, card: str = "NVIDIA A40", **options) -> Assessment:
+    run = pretend(
+        path, arms=arms, gpu=card, model="llama-3.1-8b", users=(1, 8), blocks=3, **options
+    )
+    return assess(run)
+
+
+def test_the_share_of_the_roofline_is_throughput_over_the_bound(tmp_path: Path) -> None:
+    found = on(tmp_path / "run", (OLLAMA, FP16))
+    item = gpu.roofline_share(found, "vllm-fp16", load_at(found, 8))
+    card = load_hardware().gpu("A40")
+    limit = bound(card, load_models().by_name["llama-3.1-8b"], 8).tok_s
+    cells = found.cells[(found.cells["arm"] == "vllm-fp16") & (found.cells["users"] == 8)]
+    assert item.estimate is not None
+    share = cells["throughput_tok_s"].mean() / limit
+    assert item.estimate.value == pytest.approx(share, rel=0.02)
+
+
+def test_without_a_gpu_or_a_known_card_there_is_no_share(tmp_path: Path) -> None:
+    bare = on(tmp_path / "bare", (OLLAMA, FP16), card="")
+    assert gpu.roofline_share(bare, "vllm-fp16", load_at(bare, 8)).missing == "no GPU was measured"
+    odd = on(tmp_path / "odd", (OLLAMA, FP16), card="NVIDIA Riva 128")
+    assert "Riva 128" in gpu.roofline_share(odd, "vllm-fp16", load_at(odd, 8)).missing
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [("NVIDIA A100-SXM4-80GB", "A100 80 GB SXM"), ("NVIDIA GeForce RTX 4090", "RTX 4090"),
+     ("NVIDIA A40", "A40"), ("NVIDIA A40-8Q", None)],
+)  # fmt: skip
+def test_a_card_is_known_by_its_drivers_name(name: str, known: str | None) -> None:
+    card = load_hardware().of_driver(name)
+    assert (card and card.name) == known
+
+
+def test_what_quantisation_saves_is_of_the_weights_as_they_were_loaded(tmp_path: Path) -> None:
+    sizes = {"vllm-fp16": 15.0, "vllm-awq": 5.4, "vllm-fp8": 8.5}
+    found = on(tmp_path / "run", (FP16, AWQ, FP8), edit_session=loaded(sizes))
+    by_name = {item.of.split()[0]: item for item in gpu.saved(found)}
+    assert by_name["AWQ"].estimate.value == pytest.approx(0.64, abs=1e-3)
+    assert by_name["FP8"].estimate.value == pytest.approx(1 - 8.5 / 15, abs=1e-3)
+    assert by_name["AWQ"].estimate.low <= by_name["AWQ"].estimate.value
+    assert "vllm-gptq" in by_name["GPTQ"].missing
+
+
+def test_little_saved_refutes_and_what_was_not_measured_leaves_it_open(tmp_path: Path) -> None:
+    evidence = Evidence.of(study_root())
+    for size, answer in ((5.4, "inconclusive"), (12.0, "refuted")):
+        sizes = {"vllm-fp16": 15.0, "vllm-awq": size, "vllm-fp8": size}
+        found = on(tmp_path / f"run-{size}", (FP16, AWQ, FP8), edit_session=loaded(sizes))
+        verdict = {v.claim.id: v for v in judge_runs([found], evidence)}["V7"]
+        assert verdict.answer == answer, verdict.why
+
+
+@pytest.mark.parametrize(
+    ("least", "answer"), [(0.6, "reproduced"), (0.0, "refuted"), (None, "inconclusive")]
+)
+def test_two_ranks_must_both_compute(tmp_path: Path, least: float | None, answer: str) -> None:
+    found = on(tmp_path / "run", (FP16, RANKS))
+    if least is not None:
+        found.cells["gpu_util_least"] = least
+    claim = load_claims().by_id["T1"]
+    rule = next(rule for rule in claim.rules if isinstance(rule, Probe))
+    assert gpu.ranks(rule, found).answer == answer
