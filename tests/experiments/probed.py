@@ -9,7 +9,7 @@ from typing import Any
 
 from heavyweight import servers
 from heavyweight.design import Arm, load_study
-from heavyweight.experiments.memory_taken import MemoryTaken
+from heavyweight.experiments.footprint import Footprint
 from heavyweight.experiments.probes import Mechanism, Prober
 from heavyweight.machine import usable_cores
 from heavyweight.parameters import Parameters
@@ -70,6 +70,6 @@ def probing(mechanism: Mechanism, of: Arm, folder: Path, **fields: Any) -> Itera
         return
     with started(of, folder) as server:
         assert server.process
-        ready = MemoryTaken.of(server.process.members())
+        ready = Footprint.of(server.process.pgid)
         given = {"at_ready": ready} | fields
         yield Prober(mechanism, setting(of), server, folder, starting, **given)

@@ -15,7 +15,7 @@ import numpy as np
 from heavyweight import servers
 from heavyweight.design import Arm, stream
 from heavyweight.errors import ServerError
-from heavyweight.experiments.memory_taken import MemoryTaken
+from heavyweight.experiments.footprint import Footprint
 from heavyweight.experiments.streams import Answer, Ask, send
 from heavyweight.setting import Setting
 from heavyweight.workload import Prompt, prompt
@@ -85,6 +85,7 @@ class Prober:
         folder: the session's, for logs.
         starting: starts a server of an arm, and stops it in the end.
         at_ready: memory when the session's server was ready and had not been asked anything.
+        vram_before_bytes: used on the GPUs before it was started; None: there are none.
         cap_s: nothing new is begun after it.
     """
 
@@ -93,7 +94,8 @@ class Prober:
     server: servers.Server
     folder: Path
     starting: Callable[[Arm], AbstractContextManager[servers.Server]]
-    at_ready: MemoryTaken | None = None
+    at_ready: Footprint | None = None
+    vram_before_bytes: int | None = None
     cap_s: float = 300.0
 
     def __post_init__(self) -> None:
