@@ -7,7 +7,7 @@ import dataclasses
 
 from heavyweight.article.rules import Probe
 from heavyweight.claims.items import Item, level_item, ratio_item
-from heavyweight.claims.verdict import Part
+from heavyweight.claims.verdict import Answer, Part
 from heavyweight.estimates import Assessment
 from heavyweight.estimates.blocks import Load, by_block, over_sessions
 from heavyweight.estimates.pairing import paired
@@ -86,7 +86,7 @@ def ranks(rule: Probe, assessment: Assessment) -> Part:
     if good.empty:
         return dataclasses.replace(nothing, why=f"arm {RANKS} did no work in this run.")
     least = float(good["gpu_util_least"].min())
-    answer = "reproduced" if least >= COMPUTES else "refuted"
+    answer: Answer = "reproduced" if least >= COMPUTES else "refuted"
     why = f"In {len(good)} cells with the one flag, each GPU was busy for at least {least:.0%}."
     return dataclasses.replace(
         nothing, of=assessment.label(RANKS), answer=answer, adjusted=answer, why=why, from_run=True

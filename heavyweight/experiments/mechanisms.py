@@ -15,7 +15,7 @@ import pandas as pd
 from heavyweight import servers, store
 from heavyweight.design import Arm, Experiment
 from heavyweight.errors import ServerError
-from heavyweight.experiments.footprint import Footprint
+from heavyweight.experiments.footprint import Footprint, vram_used_bytes
 from heavyweight.experiments.probes import Mechanism, Observation, Prober, Value, mechanisms_for
 from heavyweight.models.running import running
 from heavyweight.parameters import Parameters
@@ -37,6 +37,7 @@ class Mechanisms(ServerSession):
     def __init__(self, parameters: Parameters) -> None:
         super().__init__(parameters)
         self._at_ready: Footprint | None = None
+        self._vram_before: int | None = None
 
     @property
     def planned(self) -> list[str]:
@@ -89,7 +90,7 @@ class Mechanisms(ServerSession):
         """Put one question; what fails it makes its answer unknown."""
         prober = Prober(
             mechanism, self.setting, self.server, self.path, self._running, self._at_ready,
-            self.setting.profile.cap_seconds,
+            self._vram_before, self.setting.profile.cap_seconds,
         )  # fmt: skip
         try:
             seen = mechanism.observe(prober)
@@ -133,6 +134,7 @@ class Mechanisms(ServerSession):
     def _config(self, arm: Arm) -> servers.ServerConfig:
         """On the server's usual port, untold, where nobody listens there."""
         config = super()._config(arm)
+        self._vram_before = vram_used_bytes()
         usual = self.server.usual_port
         if usual is None or self.setting.parameters.port is not None:
             return config
@@ -148,7 +150,7 @@ class Mechanisms(ServerSession):
         """As always; and once the server is ready, how much memory it holds before any request."""
         super()._remember_server(port)
         if self.server.process and self.server.ready_ms is not None:
-            self._at_ready = Footprint.of(self.server.process.pgid)
+            self._at_ready = Footprint.of(self.server.process.pgid, self._vram_before)
 
     def summary(self) -> pd.DataFrame:
         """What lies on disk for this session."""

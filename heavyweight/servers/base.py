@@ -222,8 +222,7 @@ class Server(ABC):
         lines = scrub(tail(process.log_path)) or "(its log is empty)"
         return NotReady(
             f"{self.kind} is not ready: {why}. Its last log lines:\n{lines}\n",
-            "",
-            f"read its whole log, {process.log_path.name}, and `heavyweight doctor`",
+            remedy=f"read its whole log, {process.log_path.name}, and `heavyweight doctor`",
         )
 
     def _expect(self, what: str, found: object, expected: object) -> None:

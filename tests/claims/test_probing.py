@@ -146,7 +146,8 @@ def kv(run: RunFolder, arm: str, assigned: float, used: float, block_tokens: flo
         wobble = 1 + 0.01 * session.block
         trial: dict[str, Any] = {
             "moment": "in flight", "sequences": 8, "block_tokens": block_tokens,
-            "reserved_tokens": 16384, "assigned_tokens": assigned, "tokens_in_flight": used / wobble,
+            "reserved_tokens": 16384, "assigned_tokens": assigned,
+            "tokens_in_flight": used / wobble,
             "wasted_tokens_per_sequence": (assigned - used / wobble) / 8,
         }  # fmt: skip
         write_probe(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from heavyweight.design import load_study
 from heavyweight.errors import ServerError
-from heavyweight.experiments.footprint import Footprint
 from heavyweight.experiments.offline import Told
 from heavyweight.experiments.probes import (
     MECHANISMS,
@@ -176,11 +177,10 @@ def test_the_data_type_that_a_server_says(found, answer, tmp_path):
         assert BY_NAME["dtype"].observe(prober).answer == answer
 
 
-LITTLE = Footprint(1, 1, 1_000, 1_000, None, None, None, None, None)
-
-
 def test_memory_that_comes_with_the_first_request(tmp_path):
-    seen = observed("memory-at-start", arm(), tmp_path, at_ready=LITTLE)
+    with probing(BY_NAME["memory-at-start"], arm(), tmp_path) as prober:
+        prober.at_ready = replace(prober.at_ready, rss_bytes=1000, pss_bytes=1000)
+        seen = BY_NAME["memory-at-start"].observe(prober)
     assert seen.answer == "no"
     assert seen.value > 1, "MB of a Python process"
 

@@ -107,6 +107,8 @@ def abandoned(prober: Prober) -> Observation:
     why = f"it stopped within {SOON_S:g} s in {counted(trials)}"
     if stopped is not None:
         why += f"; on the median {stopped:.0f} ms after the client had left"
+    if (idle := median(numbers(trials, "idle_said_ms"))) is not None:
+        why += f", and said after {idle:.0f} ms that it was idle"
     if following := numbers(trials, "next_ttft_ms"):
         rest = numbers(trials, "rest_ms")
         why += (

@@ -85,6 +85,7 @@ class Prober:
         folder: the session's, for logs.
         starting: starts a server of an arm, and stops it in the end.
         at_ready: memory when the session's server was ready and had not been asked anything.
+        vram_before_bytes: used on the GPUs before it was started; None: there are none.
         cap_s: nothing new is begun after it.
     """
 
@@ -94,6 +95,7 @@ class Prober:
     folder: Path
     starting: Callable[[Arm], AbstractContextManager[servers.Server]]
     at_ready: Footprint | None = None
+    vram_before_bytes: int | None = None
     cap_s: float = 300.0
 
     def __post_init__(self) -> None:

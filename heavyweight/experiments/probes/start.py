@@ -14,27 +14,26 @@ OUTPUT_TOKENS = 8
 
 
 def memory(prober: Prober) -> Observation:
-    """Compare the memory of the ready server with that after its first token."""
+    """Compare the memory of the ready server with that after its first token.
+
+    Memory is that of the GPUs where there are any, else PSS, else RSS.
+    """
     server, ready = prober.server, prober.at_ready
     if server.process is None or ready is None:
         return Observation("unknown", "its processes are not known")
-    asked = Footprint.of(server.process.pgid)
+    asked = Footprint.of(server.process.pgid, prober.vram_before_bytes)
     detail = server.identify().detail
     yes = ready.taken_bytes >= HALF * asked.taken_bytes
-    one: Trial = {
-        "yes": yes,
-        "ready_rss_mb": ready.rss_bytes / MB,
-        "ready_pss_mb": None if ready.pss_bytes is None else ready.pss_bytes / MB,
-        "first_token_rss_mb": asked.rss_bytes / MB,
-        "first_token_pss_mb": None if asked.pss_bytes is None else asked.pss_bytes / MB,
-        "kv_tokens": int(detail["kv_tokens"]) if "kv_tokens" in detail else None,
-    }
-    kv = one["kv_tokens"]
+    kv = int(detail["kv_tokens"]) if "kv_tokens" in detail else None
+    one: Trial = {"yes": yes, "kv_tokens": kv}
+    for moment, seen in (("ready", ready), ("first_token", asked)):
+        for name in ("rss_bytes", "pss_bytes", "vram_bytes"):
+            one[f"{moment}_{name}"] = getattr(seen, name)
     return Observation(
         "yes" if yes else "no",
         f"{ready.taken_bytes / MB:,.0f} MB when it was ready, {asked.taken_bytes / MB:,.0f} MB"
         " after the first token"
-        + (f"; its KV cache has room for {kv:,} tokens" if isinstance(kv, int) else ""),
+        + ("" if kv is None else f"; its KV cache has room for {kv:,} tokens"),
         [one],
         asked.taken_bytes / MB,
         "MB after the first token",
