@@ -37,8 +37,15 @@ experiments: $(READY) ## measure the six experiments, then make their pages (GPU
 	  $(HEAVYWEIGHT) study run --profile $(GPU)$$name --page || exit; \
 	done
 
+# Tests that time something, or start servers, have the machine for themselves; the others share it.
+TIMED := $(addprefix tests/,emulator experiments instrument load loadtest servers telemetry \
+  test_benchmarks.py test_runner.py test_session.py)
+TESTS := $(BIN)/python -m pytest
+
 test: $(READY) ## unit tests, notebooks, pages
-	@$(BIN)/python -m pytest --nbval --nbval-current-env tests analysis
+	@$(TESTS) -n auto --dist loadfile --nbval --nbval-current-env \
+	  $(addprefix --ignore=,$(TIMED)) tests analysis
+	@$(TESTS) $(TIMED)
 
 check: $(READY) ## formatting, lint, types, import contracts
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports

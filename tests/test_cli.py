@@ -93,7 +93,7 @@ def test_results_are_on_standard_output_as_json() -> None:
     assert needed["blocks_cautious"] >= needed["blocks"] >= 2
     judged = json.loads(heavyweight("claims", "none", "--json").stdout)
     assert len(judged["claims"]) == judged["counts"]["all"]["claims"]
-    assert judged["run"] is None
+    assert judged["runs"] == []
     findings = json.loads(heavyweight("doctor", "--json").stdout)
     assert {"name", "found", "ok", "remedy"} <= set(findings[0])
 

@@ -82,7 +82,8 @@ def _cell(axes: Axes, x: int, y: int, row: pd.Series | None) -> None:
     axes.text(x, y + raised, words + trials, ha="center", va="center", color=ink, fontsize=8.4,
               fontweight="bold")  # fmt: skip
     if value:
-        axes.text(x, y + 0.24, f"{value} {unit}", ha="center", va="center", color=ink, fontsize=6.6)
+        told = f"port {row['value']:.0f}" if unit == "port" else f"{value} {unit}"
+        axes.text(x, y + 0.24, told, ha="center", va="center", color=ink, fontsize=6.6)
 
 
 def joining(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:

@@ -120,7 +120,7 @@ def kv_cache(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
         axes.set_ylim(len(labels) - 0.45, -0.55)
         axes.grid(visible=False, axis="y")
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1,)))
         axes.xaxis.set_minor_locator(ticker.NullLocator())
         axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
         axes.set_xlabel("tokens (log scale)")

@@ -137,7 +137,7 @@ def test_a_run_is_packed_taken_elsewhere_and_read(
     assert json.loads(shown.stdout) == json.loads(here.stdout)
     claims = heavyweight(home, "claims", "reference", "--json")
     assert claims.returncode == 0, claims.stderr
-    assert json.loads(claims.stdout)["run"] == "quick-1"
+    assert json.loads(claims.stdout)["runs"] == ["quick-1"]
 
 
 def test_nothing_is_packed_while_a_session_measures(

@@ -57,7 +57,7 @@ def papermill(
         command += ["-p", key, value if isinstance(value, str) else json.dumps(value)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    return RunFolder.open(folder / "data" / "runs" / "by-hand"), done
+    return RunFolder.open(folder / "data" / "runs" / f"by-hand-{name}"), done
 
 
 def run(folder: Path, name: str) -> RunFolder:

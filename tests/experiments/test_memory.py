@@ -214,7 +214,7 @@ def test_the_notebook_by_plain_papermill(study: Path, tmp_path: Path) -> None:
         command += ["-p", name, value]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    run = tmp_path / "data" / "runs" / "by-hand"
+    run = tmp_path / "data" / "runs" / "by-hand-memory"
     (folder,) = store.RunFolder.open(run).sessions()
     assert folder.record.complete
     assert folder.record.experiment == "memory"

@@ -227,7 +227,7 @@ def test_a_session_by_its_notebook_is_complete_and_judged_by_a_calibrated_rate(
         cwd=study, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    run = store.RunFolder.open(study / "runs" / "by-hand")
+    run = store.RunFolder.open(study / "runs" / "by-hand-openloop")
     (session,) = run.sessions()
     assert session.record.complete
     assert session.record.experiment == run.run.experiment == "openloop"
@@ -236,7 +236,7 @@ def test_a_session_by_its_notebook_is_complete_and_judged_by_a_calibrated_rate(
     described = design.load_study(study / "study.toml")
     timing = described.instrument.model_copy(update={"seconds": 0.5})
     calibrate(
-        run.path / FOLDER, timing, run="by-hand", seed=1, users=[3], rates=[30.0],
+        run.path / FOLDER, timing, run="by-hand-openloop", seed=1, users=[3], rates=[30.0],
         settings=("busy",),
     )  # fmt: skip
     cells = estimates.assess(run).cells
