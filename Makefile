@@ -50,8 +50,12 @@ coverage: $(READY) ## how often each interval holds the truth, on simulated stud
 	@$(BIN)/python -m benchmarks.statistics
 
 analysis: $(READY) ## execute analysis/ over data/reference anew, and the README's numbers
-	@$(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
-	  --ExecutePreprocessor.record_timing=False analysis/*.ipynb
+	@for path in analysis/*.ipynb; do \
+	  run=$$(grep -o 'data/reference[a-z-]*' $$path | head -n 1); \
+	  [ -e $$run/run.json ] || { echo "$$path: $$run is not measured yet" >&2; continue; }; \
+	  $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
+	    --ExecutePreprocessor.record_timing=False $$path || exit; \
+	done
 	@$(HEAVYWEIGHT) readme
 
 lab: $(READY) ## open the notebooks in JupyterLab

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from heavyweight.claims import ANSWERS, Verdict, verdict_table
 from heavyweight.errors import BadInput
 
-SHOWN = ("id", "verdict", "claim", "published", "why", "after_holm", "judged_by")
-HEADS = {"after_holm": "after Holm", "judged_by": "what would judge it"}
+SHOWN = ("id", "verdict", "claim", "published", "why", "runs", "after_holm", "judged_by")
+HEADS = {"runs": "run", "after_holm": "after Holm", "judged_by": "what would judge it"}
 STYLE = """
 .board fieldset{border:0;padding:0;margin:0 0 .5rem}
 .board legend{float:left;padding:0 .75rem 0 0;font-weight:600}

@@ -7,9 +7,10 @@ from heavyweight.store import RUN_FILE, RunFolder
 
 
 def together(folder: RunFolder) -> list[RunFolder]:
-    """A run, and of each other experiment the newest run in the same folder and on its machine.
+    """A run, and of each other experiment the newest run in the same folder.
 
-    A run of emulated servers is never put beside a measured one.
+    One on the same machine goes before one on another; what is said of a claim names its run. A run
+    of emulated servers is never put beside a measured one.
 
     Args:
         folder: the run that is read.
@@ -17,20 +18,20 @@ def together(folder: RunFolder) -> list[RunFolder]:
     Returns:
         The run itself first, then the others by the names of their experiments.
     """
-    machines, emulated = _machines(folder), folder.run.emulated
-    newest: dict[str, RunFolder] = {}
+    mine, emulated = _machines(folder), folder.run.emulated
+    best: dict[str, tuple[bool, str, RunFolder]] = {}
     for path in sorted(folder.path.absolute().parent.glob(f"*/{RUN_FILE}")):
         try:
             other = RunFolder.open(path.parent)
-            experiment, same = other.run.experiment, _machines(other) == machines
+            run, same = other.run, _machines(other) == mine
         except StoreError:
             continue  # told by whoever lists the runs
-        if experiment == folder.run.experiment or not same or other.run.emulated != emulated:
+        if run.experiment == folder.run.experiment or run.emulated != emulated:
             continue
-        known = newest.get(experiment)
-        if known is None or known.run.created_utc <= other.run.created_utc:
-            newest[experiment] = other
-    return [folder, *(newest[name] for name in sorted(newest))]
+        rank = (same, run.created_utc, other)
+        if run.experiment not in best or rank[:2] >= best[run.experiment][:2]:
+            best[run.experiment] = rank
+    return [folder, *(best[name][2] for name in sorted(best))]
 
 
 def _machines(folder: RunFolder) -> set[str]:

@@ -144,7 +144,7 @@ def test_a_block_that_lacks_its_best_rate_is_left_out_and_another_lack_is_not(tm
     easy = Objective(1e6, 1e6)
     pairing = estimates.goodput_pairing(assessment, (BATCH.name, SLOTS.name), easy)
     assert set(pairing.numerator) == {1, 3}
-    assert "at 1.1 of the capacity not measured" in pairing.left_out[2]
+    assert "not measured at 1.1 of the capacity" in pairing.left_out[2]
 
 
 def test_a_block_whose_work_was_not_done_is_spoiled(tmp_path):

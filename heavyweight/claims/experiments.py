@@ -41,6 +41,8 @@ def probe_number(claim: Claim, assessment: Assessment) -> Item:
     if mine.empty:
         return Item(of, missing=HERE)
     found = Blocks()
+    for block in set(range(1, assessment.run.blocks + 1)) - set(mine["block"]):
+        found.left_out[block] = "not measured"
     for row in mine.itertuples():
         if row.answer == "unknown" or math.isnan(row.value):
             found.left_out[int(row.block)] = f"unknown: {row.why}"

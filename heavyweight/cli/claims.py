@@ -40,7 +40,8 @@ def claims(
     tally = counts(verdicts)
     setting = Provenance.of(folders[0]).footer() if folders else []
     if len(folders) > 1:
-        setting.append(f"Beside it: {', '.join(folder.run.run for folder in folders[1:])}.")
+        beside = ((folder.run.run, Provenance.of(folder).machine) for folder in folders[1:])
+        setting.append(f"Beside it: {'; '.join(f'{run} on {where}' for run, where in beside)}.")
     chosen = [
         v
         for v in verdicts

@@ -76,6 +76,9 @@ def _print_failed(result: dict) -> None:
 
 def print_frame(frame: pd.DataFrame, title: str) -> None:
     """A frame as a table, its index as columns."""
+    if frame.index.nlevels == 1 and frame.index.name is None:
+        # A table for a reader has the name of its index in the row of the columns' names.
+        frame = frame.rename_axis(index=str(frame.columns.name or ""), columns=None)
     flat = frame.reset_index()
     head = [" ".join(map(str, c)).strip() if isinstance(c, tuple) else str(c) for c in flat.columns]
     table(head, flat.astype(object).to_numpy().tolist(), title)

@@ -38,18 +38,26 @@ def highest_goodput(assessment: Assessment, arm: str, objective: Objective) -> B
     """
     found = Blocks()
     goods: dict[int, dict[float, float]] = {}
-    for fraction in fractions(assessment):
+    lacking: dict[int, dict[str, list[str]]] = {}
+    tested = fractions(assessment)
+    for fraction in tested:
         cells = cells_at_fraction(assessment, arm, fraction)
         here = of_cells(assessment, arm, cells, "rate_per_s")
         found.spoiled |= here.spoiled
         found.restarted |= here.restarted
         found.machines |= here.machines
         for block, reason in here.left_out.items():
-            told = f"at {fraction:g} of the capacity {reason}"
-            found.left_out[block] = notes(found.left_out.get(block, ""), told)
+            lacking.setdefault(block, {}).setdefault(reason, []).append(f"{fraction:g}")
         for cell_id, block in cells.loc[cells["valid"], ["cell_id", "block"]].to_numpy():
             good = goodput_of(assessment.arrays(cell_id), objective, 0.95)["goodput_per_s"]
             goods.setdefault(int(block), {})[fraction] = good
+    for block, reasons in lacking.items():
+        found.left_out[block] = notes(
+            *(
+                reason + f" at {', '.join(at)} of the capacity" * (len(at) < len(tested))
+                for reason, at in reasons.items()
+            )
+        )
     means = pd.DataFrame(goods).mean(axis=1)
     best = float(means.idxmax()) if len(means) else math.nan
     for block, by_fraction in sorted(goods.items()):

@@ -31,6 +31,7 @@ from heavyweight.session import Session
 
 SEARCH_FOLDER = "search"
 STEP_S = 1.0  # a schedule that is too short is made longer by whole steps
+LONGEST_PROBE = 3.0  # times the length that is asked of a probe of the search
 SETTLE_S = 120.0  # for a server to end what was abandoned
 SETTLE_INDEX = 1000  # of the prompts that wait for it: no start of the server has them
 
@@ -150,15 +151,17 @@ class OpenLoopSession(Session):
         """A share of the capacity in requests/s, of four digits, as it can be typed."""
         return float(f"{fraction * self.capacity_per_s:.4g}")
 
-    def _arrivals(self, rate_per_s: float, seconds: float, seed: int | None = None) -> Arrivals:
+    def _arrivals(
+        self, rate_per_s: float, seconds: float, seed: int | None = None, most_s: float = math.inf
+    ) -> Arrivals:
         """Poisson arrivals, for as long as asked, or as enough requests for the profile need.
 
-        They are never longer than the profile's cap_seconds, unless more was asked; and so long
-        after the last one what was not answered is abandoned.
+        They are never longer than the profile's cap_seconds or ``most_s``, unless more was asked;
+        and so long after the last one what was not answered is abandoned.
         """
         profile, open_ = self.setting.profile, self.open
         seed = self.setting.study.seed if seed is None else seed
-        longest_s = max(seconds, profile.cap_seconds)
+        longest_s = max(seconds, min(profile.cap_seconds, most_s))
         made = Arrivals(
             process="poisson", rate_per_s=rate_per_s, seconds=longest_s,
             warmup_s=open_.warmup_s, drain_s=profile.cap_seconds,
@@ -256,7 +259,10 @@ class OpenLoopSession(Session):
             raise BadInput(f"a rate of {rate_per_s:g} requests/s", "a number above 0")
         number = len(self.probes()) + 1
         seed = self._seed(number)
-        arrivals = self._arrivals(rate_per_s, self.open.search_seconds + self.open.warmup_s, seed)
+        seconds = self.open.search_seconds + self.open.warmup_s
+        # At a low rate it may hold too few requests to show that the objectives hold; few can show
+        # that they fail.
+        arrivals = self._arrivals(rate_per_s, seconds, seed, LONGEST_PROBE * seconds)
         folder = self.path / SEARCH_FOLDER
         folder.mkdir(exist_ok=True)
         return self._open(

@@ -50,7 +50,7 @@ class Provenance:
         run = folder.run
         sessions = [session.record for session in folder.sessions()]
         cells = [file.cell for session in folder.sessions() for file in session.cells()]
-        if not cells and not any(session.complete for session in sessions):
+        if not cells and (run.users or not any(session.complete for session in sessions)):
             raise StoreError(
                 f"no finished cell in {folder.path.name}",
                 "a run with at least one measured cell",

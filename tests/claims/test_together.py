@@ -44,15 +44,18 @@ def test_the_newest_run_of_each_experiment_is_read_beside_the_studys(tmp_path: P
     assert names == ["quick-1", "memory-1", "parallel-2"]
 
 
-def test_runs_of_another_machine_are_not_read_beside_it(tmp_path: Path) -> None:
+def test_a_run_on_the_same_machine_goes_before_a_newer_one_on_another(tmp_path: Path) -> None:
     main = run_of(tmp_path / "quick-1")
-    other = run_of(tmp_path / "memory-1", edit={"experiment": "memory"})
+    later = {"experiment": "memory", "created_utc": "2027-01-01T00:00:00+00:00"}
+    other = run_of(tmp_path / "memory-2", edit=later)
     for session in other.sessions():
         record = session.record
         moved = record.machine.model_copy(update={"machine_id": "another"})
         changed = record.model_copy(update={"machine": moved})
         write_json(session.path / "session.json", changed)
-    assert [folder.run.run for folder in together(main)] == ["quick-1"]
+    assert [folder.run.run for folder in together(main)] == ["quick-1", "memory-2"]
+    run_of(tmp_path / "memory-1", edit={"experiment": "memory"})
+    assert [folder.run.run for folder in together(main)] == ["quick-1", "memory-1"]
 
 
 def test_a_claim_is_judged_by_the_run_that_has_its_arms(tmp_path: Path, evidence: Evidence) -> None:
