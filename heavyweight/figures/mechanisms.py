@@ -13,11 +13,25 @@ from matplotlib.patches import Rectangle
 from heavyweight.figures.canvas import GREY, INK, StudyFigure, look, make, style
 from heavyweight.figures.provenance import Provenance
 from heavyweight.tables import interval, number
-from heavyweight.tables.probes import answer
+from heavyweight.tables.probes import answer, several
 
 FILLS = {"yes": "#0173b2", "no": "#d55e00", "mixed": "#efd9ea", "unknown": "#e6e6e6"}
 INKS = {"yes": "white", "no": "white", "mixed": INK, "unknown": INK}
 QUESTION_CHARACTERS = 40
+NUMBERS = {
+    "overlap": "x the other's TTFT",
+    "same-step": "of tokens in one step",
+    "slot-recycling": "steps",
+    "joining": "x as long a step",
+    "prefix-cache": "x the first TTFT",
+    "queue": "of requests refused",
+    "queue-loading": "of requests refused",
+    "abandoned": "ms until it stopped",
+    "swap": "ms to first token",
+    "memory-at-start": "MB after first token",
+    "offline": "s to first token",
+}
+"""What the number in a cell is; probes that are not named show none."""
 LIMIT_STEPS = 2
 
 
@@ -46,7 +60,7 @@ def mechanisms(over: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     with look():
         figure, (axes,) = make(
             provenance, "What the servers do", alt or "No probe",
-            height_in=0.75 + 0.47 * max(len(questions), 2), notes=[note],
+            height_in=0.75 + 0.53 * max(len(questions), 2), notes=[note],
         )  # fmt: skip
         axes.grid(visible=False)
         for spine in axes.spines.values():
@@ -73,17 +87,17 @@ def _cell(axes: Axes, x: int, y: int, row: pd.Series | None) -> None:
         return
     said = str(row["answer"])
     axes.add_patch(Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, facecolor=FILLS[said]))
-    ink = INKS[said]
-    trials = f"  {row['yes']}/{row['of']}" if row["of"] else ""
     words = said if said != "mixed" else f"{row['blocks_yes']} yes, {row['blocks_no']} no"
-    value = "" if pd.isna(row["value"]) else interval(row["value"], row["low"], row["high"])
-    unit = str(row["unit"]).split(" ")[0] if value else ""
-    raised = -0.14 if value else 0.0
-    axes.text(x, y + raised, words + trials, ha="center", va="center", color=ink, fontsize=8.4,
-              fontweight="bold")  # fmt: skip
-    if value:
-        told = f"port {row['value']:.0f}" if unit == "port" else f"{value} {unit}"
-        axes.text(x, y + 0.24, told, ha="center", va="center", color=ink, fontsize=6.6)
+    words += f"  {row['yes']}/{row['of']}" if several(row) else ""
+    number_of = NUMBERS.get(str(row["probe"])) if pd.notna(row["value"]) else None
+    lines = [(0.0, words, 8.4, "bold")]
+    if number_of:
+        shown = interval(row["value"], row["low"], row["high"])
+        lines = [(-0.22, words, 8.4, "bold"), (0.07, shown, 7.2, "normal"),
+                 (0.3, number_of, 6.2, "normal")]  # fmt: skip
+    for below, text, size, weight in lines:
+        axes.text(x, y + below, text, ha="center", va="center", color=INKS[said], fontsize=size,
+                  fontweight=weight)  # fmt: skip
 
 
 def joining(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:

@@ -19,11 +19,15 @@ def answer(row: pd.Series) -> str:
     words = str(row["answer"])
     if words == "mixed":
         words = f"{row['blocks_yes']} blocks yes, {row['blocks_no']} no"
-    if row["of"]:
-        words += f", {row['yes']} of {row['of']} trials"
+    words += f", {row['yes']} of {row['of']} trials" if several(row) else ""
     if 0 < known < row["blocks"]:
         words += f" ({row['blocks_unknown']} of {row['blocks']} blocks unknown)"
     return words
+
+
+def several(row: pd.Series) -> bool:
+    """Whether a block has more than one trial, so that their number says something."""
+    return bool(row["of"] > row["blocks"])
 
 
 def probes(over: pd.DataFrame) -> pd.DataFrame:
@@ -48,7 +52,7 @@ def probe_numbers(over: pd.DataFrame) -> pd.DataFrame:
     Args:
         over: of ``estimates.probes_over_blocks``.
     """
-    rows = over.dropna(subset="value")
+    rows = over[over["value"].notna()]
     if rows.empty:
         return NO_PROBE.copy()
     table = pd.DataFrame(

@@ -233,3 +233,11 @@ def test_the_words_of_a_refusal_are_kept(tmp_path):
     assert "busy" in seen.trials[0]["said"]
     assert seen.trials[0]["refused"] == queue.MANY - seen.trials[0]["answered"]
     assert seen.value == pytest.approx(seen.trials[0]["refused"] / queue.MANY)
+
+
+def test_a_change_of_models(tmp_path):
+    seen = observed("swap", arm(), tmp_path)
+    assert [one.get("yes") for one in seen.trials] == [None, False, None]
+    assert "404" in seen.why
+    broken = observed("swap", arm("--fault", "status-500"), tmp_path)
+    assert broken.answer == "unknown"

@@ -129,6 +129,7 @@ def test_tables_say_it_in_words(run):
     assert shown.loc["queue?", ARMS[1].label] == "-"
     assert "1 of 2 blocks unknown" in shown.loc["offline?", ARMS[0].label]
     assert "[" in tables.probe_numbers(over).loc["slot-recycling", "number"]
+    assert shown.loc["slot-recycling?", ARMS[1].label] == "yes, 6 of 6 trials"
     assert tables.probe_sessions(found)["trials"].iloc[0] == "3 of 3, 1 failed"
 
 

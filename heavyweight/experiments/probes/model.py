@@ -30,7 +30,7 @@ def swap(prober: Prober) -> Observation:
             raise ServerError(f"it did not answer: {answer.told}")
         trials.append(
             {
-                "yes": answer.error is None,
+                "answered": answer.error is None,
                 "model": str(name),
                 "status": answer.status,
                 "ttft_ms": None if answer.error else answer.ttft_ms,
@@ -43,20 +43,22 @@ def swap(prober: Prober) -> Observation:
     if not same:
         return Observation("unknown", "the server died meanwhile", trials)
     times = [f"{t['ttft_ms']:.0f} ms" for t in trials if isinstance(t["ttft_ms"], float)]
-    if all(one["yes"] for one in trials):
-        first_swap = trials[1]["ttft_ms"]
-        assert isinstance(first_swap, float)
-        return Observation(
-            "yes",
-            f"{names[0]}, {names[1]} and {names[0]} again were answered by one start;"
-            f" first tokens after {', '.join(times)}",
-            trials,
-            first_swap,
-            "ms to the other model's first token",
-        )
-    if not trials[0]["yes"]:
-        return Observation("unknown", f"its own model failed: {trials[0]['said']}", trials)
-    return Observation("no", f"asked for {names[1]}, it said {trials[1]['said']}", trials)
+    failed = next((one for one in trials if not one["answered"]), None)
+    if failed is not None and failed is trials[0]:
+        return Observation("unknown", f"its own model failed: {failed['said']}", trials)
+    trials[1]["yes"] = failed is None  # the one trial of a change, there and back
+    if failed is not None:
+        return Observation("no", f"asked for {failed['model']}, it said {failed['said']}", trials)
+    first_swap = trials[1]["ttft_ms"]
+    assert isinstance(first_swap, float)
+    return Observation(
+        "yes",
+        f"{names[0]}, {names[1]} and {names[0]} again were answered by one start;"
+        f" first tokens after {', '.join(times)}",
+        trials,
+        first_swap,
+        "ms to the other model's first token",
+    )
 
 
 def _another(prober: Prober) -> str | None:

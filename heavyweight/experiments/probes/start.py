@@ -54,8 +54,6 @@ def ports(prober: Prober) -> Observation:
         f"started without a port, it lists {len(served)} model{'s' * (len(served) != 1)} and"
         f" streams an answer by the OpenAI API on {usual}",
         [{"yes": True, "port": usual, "models": len(served), "tokens": answers[0].tokens}],
-        float(usual or 0),
-        "port",
     )
 
 
