@@ -37,9 +37,9 @@ experiments: $(READY) ## measure the six experiments, then make their pages (GPU
 	  $(HEAVYWEIGHT) study run --profile $(GPU)$$name --page || exit; \
 	done
 
-# Tests that time something, or start servers, have the machine for themselves; the others share it.
-TIMED := $(addprefix tests/,emulator experiments instrument load loadtest servers telemetry \
-  test_benchmarks.py test_runner.py test_session.py)
+# Tests that time something have the machine for themselves; the others share it.
+TIMED := $(addprefix tests/,emulator instrument load loadtest servers telemetry test_benchmarks.py \
+  $(addprefix experiments/test_,mechanisms.py openloop.py parallel.py streams.py))
 TESTS := $(BIN)/python -m pytest
 
 test: $(READY) ## unit tests, notebooks, pages
