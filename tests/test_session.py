@@ -16,8 +16,10 @@ import nbformat
 import psutil
 import pytest
 
-from heavyweight import progress, store
+from heavyweight import design, load, progress, store
 from heavyweight.calibrations import INSTRUMENT_FILE, InstrumentFolder
+from heavyweight.session.cell import measure_cell
+from tests.experiments import probed
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -181,3 +183,26 @@ def test_a_port_that_is_taken_is_named_and_nothing_is_measured(tmp_path: Path) -
     assert done.returncode == 1
     assert f"port {given['port']} on 127.0.0.1 is taken" in done.stderr
     assert not cells(tmp_path / "by-hand")
+
+
+def test_a_cell_that_ended_as_it_was_interrupted_keeps_its_telemetry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finished cell is kept, and so is what was recorded beside it."""
+    imitated = probed.arm(slots=4)
+    whole = load.measure
+
+    def interrupted(spec: load.LoadSpec, report: load.OnProgress | None) -> Path:
+        whole(spec, report)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load, "measure", interrupted)
+    with probed.started(imitated, tmp_path) as server:
+        spec = probed.setting(imitated).load_spec(
+            design.Load(2, 64, 16), server, run="test", model="emulated", folder=tmp_path,
+            start_id=1, stop_path=tmp_path / "stop",
+        )  # fmt: skip
+        with pytest.raises(KeyboardInterrupt):
+            measure_cell(server, spec, None)
+    (cell,) = store.SessionFolder(tmp_path).cells()
+    assert cell.telemetry() is not None

@@ -28,6 +28,7 @@ from heavyweight.errors import BadInput, ServerError, StudyError
 from heavyweight.load import Arrivals
 from heavyweight.records import Cell, Probe
 from heavyweight.session import Session
+from heavyweight.session.cell import measure_cell
 
 SEARCH_FOLDER = "search"
 STEP_S = 1.0  # a schedule that is too short is made longer by whole steps
@@ -205,7 +206,7 @@ class OpenLoopSession(Session):
             phase = f"{rate:.3g} requests/s, {state.get('phase', 'start')}"
             self.progress.cell(0, state | {"phase": phase})
 
-        file = store.CellFile(self.measure_cell(spec, told))
+        file = store.CellFile(measure_cell(self.server, spec, told))
         self._settle(file.cell)
         return file
 

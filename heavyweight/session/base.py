@@ -22,7 +22,6 @@ from heavyweight.run import open_run
 from heavyweight.servers.lock import SessionLock
 from heavyweight.session.record import described
 from heavyweight.setting import Setting
-from heavyweight.telemetry.recorder import Recorder
 
 SAME_ON_RESUME = (
     "experiment", "arm", "model", "artefact_sha256", "settings", "software", "context_tokens",
@@ -225,21 +224,6 @@ class ServerSession(ABC):
         """Write down which processes are ours, so that the next session can stop them."""
         if self._lock and self.server.process:
             self._lock.record_server(self.server.process.pgid, port)
-
-    def measure_cell(self, spec: load.LoadSpec, report: load.OnProgress | None = None) -> Path:
-        """Measure one cell, with what the machine and the server do meanwhile beside it.
-
-        Args:
-            spec: of the load.
-            report: is told how far it is.
-
-        Returns:
-            The cell's file.
-        """
-        with Recorder.of(self.server) as recorder:
-            path = load.measure(spec, report)
-            recorder.write(path)
-        return path
 
     def revive(self) -> None:
         """Start the server again if it is gone."""

@@ -17,6 +17,7 @@ from heavyweight import store
 from heavyweight.design import Experiment, Load
 from heavyweight.load import LoadSpec
 from heavyweight.session.base import ServerSession
+from heavyweight.session.cell import measure_cell
 
 
 class Session(ServerSession):
@@ -62,7 +63,7 @@ class Session(ServerSession):
     def _measure(self, one: Load, folder: Path) -> Path:
         """Measure one load; its cell is written to the folder."""
         told = functools.partial(self.progress.cell, one.users)
-        return self.measure_cell(self._spec(one, folder), told)
+        return measure_cell(self.server, self._spec(one, folder), told)
 
     def _spec(self, one: Load, folder: Path | None = None, **more: Any) -> LoadSpec:
         """What the load generator is to do for one cell.
