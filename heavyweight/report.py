@@ -39,7 +39,7 @@ NOTEBOOKS = {
 
 HEADING = re.compile(r'<h([1-3]) id="([^"]+)">(.*?)</h\1>', re.DOTALL)
 ANCHOR = re.compile(r'<a class="anchor-link".*?</a>', re.DOTALL)
-LONG_WORDS = re.compile(r"<td>([^<]{46,})</td>")
+LONG_WORDS = re.compile(r"<(t[dh])>([^<]{46,})</\1>")
 NOT_ON_PAGE = {"parameters", "injected-parameters", "notebook-only"}
 TABLE_STYLE = re.compile(r"<style scoped>.*?</style>", re.DOTALL)
 
@@ -230,7 +230,7 @@ def output_html(output: NotebookNode) -> Markup:
         ).format(data["image/png"].strip(), image["alt"], image["width"], image["height"])
     if "text/html" in data:
         html = TABLE_STYLE.sub("", data["text/html"]).replace(' border="1"', "")
-        table = Markup(LONG_WORDS.sub(r'<td class="words">\1</td>', html))
+        table = Markup(LONG_WORDS.sub(r'<\1 class="words">\2</\1>', html))
         return Markup('<div class="table" role="region" tabindex="0" aria-label="table">{}</div>'
                       ).format(table)  # fmt: skip
     return Markup("<pre>{}</pre>").format(data["text/plain"]) if "text/plain" in data else Markup()
