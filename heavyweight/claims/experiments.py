@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -105,10 +104,4 @@ def goodput(claim: Claim, assessment: Assessment, arms: Sequence[str]) -> Item:
     if objective is None:
         return Item(of, missing="no one-user cell says what the faster server's own latency is")
     pairing = goodput_pairing(assessment, arms, objective)
-    item = ratio_item(f"{of} ({objective})", pairing, assessment.run.blocks)
-    estimate = goodput_ratio(pairing)
-    return (
-        item
-        if item.estimate is None or estimate is None
-        else dataclasses.replace(item, estimate=estimate)
-    )
+    return ratio_item(f"{of} ({objective})", pairing, assessment.run.blocks, goodput_ratio)

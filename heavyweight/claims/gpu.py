@@ -69,8 +69,11 @@ def saved(assessment: Assessment) -> list[Item]:
 
 
 def _rest(share: Estimate) -> Estimate:
-    """1 - a share, with its interval."""
-    return dataclasses.replace(share, value=1 - share.value, low=1 - share.high, high=1 - share.low)
+    """1 - a share, with its interval; on the log scale it has no test any more."""
+    return dataclasses.replace(
+        share, value=1 - share.value, low=1 - share.high, high=1 - share.low,
+        method="1 - a ratio over blocks",
+    )  # fmt: skip
 
 
 def ranks(rule: Probe, assessment: Assessment) -> Part:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,19 +49,25 @@ class Item:
     spread: float = 0.0
 
 
-def ratio_item(of: str, pairing: Pairing, planned: int) -> Item:
+def ratio_item(
+    of: str,
+    pairing: Pairing,
+    planned: int,
+    ratio: Callable[[Pairing], Estimate | None] = Pairing.ratio,
+) -> Item:
     """A ratio over blocks, if the blocks that are there may speak for all.
 
     Args:
         of: what it is.
         pairing: the two arms' numbers by block.
         planned: blocks of the run.
+        ratio: how it is estimated; None where no block tells it.
     """
-    estimate = pairing.ratio()
+    estimate = ratio(pairing)
     missing = unfair(pairing.left_out, pairing.spoiled, len(pairing.numerator), planned)
     if missing or estimate is None:
         return Item(of, missing=missing or pairing.note or "no block has both servers")
-    unbroken = pairing.ratio(without=pairing.restarted) if pairing.restarted else None
+    unbroken = ratio(pairing.without(pairing.restarted)) if pairing.restarted else None
     restarts = say(dict.fromkeys(pairing.restarted, "needed a second start of a server"))
     return Item(
         of, estimate, note=notes(pairing.note, restarts), pairing=pairing, unbroken=unbroken,
@@ -121,4 +128,5 @@ def one_kind(sessions: pd.DataFrame) -> str:
 
 
 def _spread(values: Mapping[int, float]) -> float:
-    return max(values.values()) / min(values.values()) - 1
+    least = min(values.values())
+    return max(values.values()) / least - 1 if least > 0 else math.inf

@@ -15,6 +15,7 @@ from heavyweight.claims.verdict import Answer, Part
 from heavyweight.estimates import probes_over_blocks
 from heavyweight.estimates.kv_cache import kv_cache_frame, kv_waste_by_block
 from heavyweight.estimates.pairing import paired
+from heavyweight.stats import p_of
 from heavyweight.tables import interval
 
 OLLAMA, VLLM = "ollama", "vllm"
@@ -140,5 +141,5 @@ def _kv_cache(claim: Claim, rule: Probe, measured: Measured) -> Part:
     )
     return dataclasses.replace(
         _nothing(rule, labels, why), answer=answer, adjusted=answer, estimate=estimate, unit="x",
-        limits=(share,),
+        limits=(share,), p=p_of(estimate, share),
     )  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 from heavyweight.estimates.assessment import Assessment
 from heavyweight.estimates.blocks import Blocks, Load, by_block, notes, say
@@ -42,6 +42,14 @@ class Pairing:
             {block: side[block] for block in blocks} for side in (self.numerator, self.denominator)
         )
         return log_ratio_t(above, below, confidence)
+
+    def without(self, blocks: Collection[int]) -> Pairing:
+        """The same without some blocks."""
+        above, below = (
+            {block: value for block, value in side.items() if block not in blocks}
+            for side in (self.numerator, self.denominator)
+        )
+        return replace(self, numerator=above, denominator=below)
 
     @property
     def note(self) -> str:
