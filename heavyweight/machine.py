@@ -104,28 +104,34 @@ def _version(package: str) -> str:
         return "absent"
 
 
-def machine_id(cpu_model: str, cpus: int, memory: int, gpu_list: list[dict[str, str]]) -> str:
+def machine_id(
+    cpu_model: str, cpu_flags: list[str], cpus: int, memory: int, gpu_list: list[dict[str, str]]
+) -> str:
     """Hash that tells machines apart and survives a restart of the same one.
 
     Args:
-        cpu_model: processor.
+        cpu_model: processor; on a virtual machine often the name of a family only.
+        cpu_flags: its instruction sets of :data:`FLAGS`: two of one name may differ in speed by a
+            factor of twenty.
         cpus: logical processors.
         memory: bytes; rounded to GiB, since kernels reserve a little more or less at each boot.
         gpu_list: as of :func:`gpus`; only names count, drivers change.
     """
-    parts = [cpu_model, str(cpus), str(round(memory / GIB)), *sorted(g["name"] for g in gpu_list)]
+    names = sorted(gpu["name"] for gpu in gpu_list)
+    parts = [cpu_model, *sorted(cpu_flags), str(cpus), str(round(memory / GIB)), *names]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def describe() -> Machine:
     """Describe this machine as it is usable by this process."""
     model, flags = cpu_info()
+    known = [flag for flag in FLAGS if flag in flags]
     cpus, memory, found = len(usable_cores()), memory_bytes(), gpus()
     return Machine(
-        machine_id=machine_id(model, cpus, memory, found),
+        machine_id=machine_id(model, known, cpus, memory, found),
         cpu_model=model,
         cpus=cpus,
-        cpu_flags=[flag for flag in FLAGS if flag in flags],
+        cpu_flags=known,
         memory_bytes=memory,
         gpus=found,
         kernel=f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -29,24 +29,25 @@ def test_this_machine_is_described_without_names():
 @given(st.integers(8, 512), st.integers(-(2**27), 2**27))
 def test_a_reboot_does_not_make_another_machine(gib, reserved):
     size = gib * 2**30
-    assert machine.machine_id("cpu", 8, size, []) == machine.machine_id(
-        "cpu", 8, size + reserved, []
+    assert machine.machine_id("cpu", ["avx2"], 8, size, []) == machine.machine_id(
+        "cpu", ["avx2"], 8, size + reserved, []
     )
 
 
 def test_hardware_tells_machines_apart_and_a_new_driver_does_not():
     size = 64 * 2**30
     ids = {
-        machine.machine_id("a", 8, size, []),
-        machine.machine_id("b", 8, size, []),
-        machine.machine_id("a", 16, size, []),
-        machine.machine_id("a", 8, 2 * size, []),
-        machine.machine_id("a", 8, size, [GPU]),
-        machine.machine_id("a", 8, size, [GPU, GPU]),
+        machine.machine_id("a", ["avx2"], 8, size, []),
+        machine.machine_id("b", ["avx2"], 8, size, []),
+        machine.machine_id("a", ["avx2", "avx512_bf16"], 8, size, []),
+        machine.machine_id("a", ["avx2"], 16, size, []),
+        machine.machine_id("a", ["avx2"], 8, 2 * size, []),
+        machine.machine_id("a", ["avx2"], 8, size, [GPU]),
+        machine.machine_id("a", ["avx2"], 8, size, [GPU, GPU]),
     }
-    assert len(ids) == 6
+    assert len(ids) == 7
     updated = GPU | {"driver": "590.2"}
-    assert machine.machine_id("a", 8, size, [updated]) == machine.machine_id("a", 8, size, [GPU])
+    assert machine.machine_id("a", ["avx2"], 8, size, [updated]) == machine.machine_id("a", ["avx2"], 8, size, [GPU])
 
 
 def test_a_containers_memory_limit_counts(tmp_path, monkeypatch):
