@@ -47,7 +47,9 @@ def test_hardware_tells_machines_apart_and_a_new_driver_does_not():
     }
     assert len(ids) == 7
     updated = GPU | {"driver": "590.2"}
-    assert machine.machine_id("a", ["avx2"], 8, size, [updated]) == machine.machine_id("a", ["avx2"], 8, size, [GPU])
+    assert machine.machine_id("a", ["avx2"], 8, size, [updated]) == machine.machine_id(
+        "a", ["avx2"], 8, size, [GPU]
+    )
 
 
 def test_a_containers_memory_limit_counts(tmp_path, monkeypatch):

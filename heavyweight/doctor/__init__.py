@@ -187,7 +187,7 @@ def _cores() -> Finding:
 
 
 def _vectors() -> Finding:
-    """What vLLM computes with where there is no GPU: without AVX-512 BF16 it is many times slower."""
+    """What vLLM computes with where there is no GPU."""
     names = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
     flags = machine.cpu_info()[1]
     found = [words for flag, words in names.items() if flag in flags]
