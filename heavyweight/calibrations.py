@@ -45,7 +45,7 @@ class Pair:
         """
         path = log_path(self.client.path)
         try:
-            return pq.read_table(path).cast(SERVER_LOG_SCHEMA)
+            return pq.read_table(path, page_checksum_verification=True).cast(SERVER_LOG_SCHEMA)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise StoreError(
                 f"{self.setting}/{path.name} cannot be read ({type(error).__name__})",
@@ -120,5 +120,6 @@ def write_log(path: Path, table: pa.Table) -> Path:
             compression="zstd",
             use_dictionary=["request_id", "write_tokens.list.element"],
             column_encoding=encoding,
+            write_page_checksum=True,
         )
     return path

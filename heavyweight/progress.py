@@ -1,7 +1,8 @@
 """Progress of a session: told by the notebook's kernel, shown by whoever started it.
 
 The kernel writes one small JSON file in the run's folder, replaced as a whole; the runner reads it.
-A stop is asked for the other way, by a file that the load generator watches.
+A stop is asked for the other way, by a file that the load generator watches. A runner that was
+killed cannot ask: a session stops by itself when the command that waits for it is gone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from heavyweight.processes import runner
 
 STATE_FILE = ".progress.json"
 STOP_FILE = ".stop"
@@ -41,13 +44,16 @@ class Progress:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """While inside, a stop that is asked for interrupts this (the main) thread."""
+        """While inside, a stop interrupts this (the main) thread.
+
+        It is asked for by the stop file, or the command that waits for this notebook is gone.
+        """
         over = threading.Event()
-        main = threading.get_ident()
+        main, waiting = threading.get_ident(), runner()
 
         def watch() -> None:
             while not over.wait(0.25):
-                if self.stop_path.exists():
+                if self.stop_path.exists() or (waiting is not None and not waiting.alive()):
                     signal.pthread_kill(main, signal.SIGINT)
                     return
 

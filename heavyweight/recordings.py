@@ -44,7 +44,9 @@ def write_telemetry(cell_path: Path, record: Telemetry, table: pa.Table) -> Path
     )
     with replacing(path) as temporary:
         # Every series has the same stamps: a dictionary holds them once.
-        pq.write_table(table, temporary, compression="zstd", use_dictionary=True)
+        pq.write_table(
+            table, temporary, compression="zstd", use_dictionary=True, write_page_checksum=True
+        )
     return path
 
 
@@ -67,7 +69,7 @@ class Recording:
             return None
         try:
             words = [f.name for f in TELEMETRY_SCHEMA if pa.types.is_dictionary(f.type)]
-            table = pq.read_table(path, read_dictionary=words)
+            table = pq.read_table(path, read_dictionary=words, page_checksum_verification=True)
             record = Telemetry.model_validate_json((table.schema.metadata or {})[METADATA_KEY])
             return cls(record, table.cast(TELEMETRY_SCHEMA))
         except (pa.ArrowException, OSError, KeyError, ValueError, ValidationError) as error:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from heavyweight import progress, store
+from filelock import FileLock, Timeout
+
+from heavyweight import processes, progress, sealing, store
 from heavyweight.design import LOADED, PlannedCalibration, Step
 from heavyweight.errors import (
     BadInput,
@@ -31,9 +34,11 @@ from heavyweight.paths import scrub
 from heavyweight.servers.lock import SessionLock
 
 NOTEBOOK = "notebooks/{}.ipynb"
+LOCK_FILE = ".lock"
 STOP_PATIENCE_S = 90.0
 POLL_S = 0.25
 KERNEL_ENDS_S = 3.0
+LEAST_FREE_BYTES = 20_000_000  # a session of short cells takes about a tenth of it
 
 
 def execute(job: Job, on_state: Callable[[Step, dict], None]) -> None:
@@ -47,16 +52,54 @@ def execute(job: Job, on_state: Callable[[Step, dict], None]) -> None:
         Stopped: the user pressed Ctrl-C.
         StudyError: a session failed; what was finished is kept.
     """
-    stop_path = job.folder.path / progress.STOP_FILE
-    stop_path.unlink(missing_ok=True)
-    for step in job.left():
-        _execute_step(job, step, on_state)
+    with _alone(job.folder.path):
+        SessionLock().await_orphan()
+        sealing.seal(job.folder)  # refuses what is not as it was measured
+        (job.folder.path / progress.STOP_FILE).unlink(missing_ok=True)
+        for step in job.left():
+            _refuse_full_disk(job.folder.path)
+            _execute_step(job, step, on_state)
+            sealing.seal(job.folder)
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """One command at a time works on a run; the system lets go when it ends, however it ends."""
+    lock = FileLock(run / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SessionBusy(
+            f"another `heavyweight study run` works on {run.name}",
+            "one at a time",
+            "wait until it is done, or stop it with Ctrl-C where it runs",
+        ) from None
+    except OSError as error:
+        raise StoreError(
+            f"cannot write into {run.name}: {error.strerror or error}",
+            "a folder that can be written to, on a disk with free space",
+            "mend its owner or mode, free some space, or copy the run elsewhere; nothing is lost",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _refuse_full_disk(run: Path) -> None:
+    free = shutil.disk_usage(run).free
+    if free < LEAST_FREE_BYTES:
+        raise StoreError(
+            f"{free / 1e6:.1f} MB are free on the disk of {run.name}: No space left on device",
+            f"{LEAST_FREE_BYTES / 1e6:.0f} MB or more",
+            "free some space and call again to go on; what was finished is kept",
+        )
 
 
 def _parameters(job: Job, step: Step) -> dict[str, object]:
     """What a step's notebook is given."""
     shared: dict[str, object] = {
-        "run": job.folder.run.run,
+        "run": job.folder.path.name,  # a copy of a run goes on in its own folder
         "runs": os.path.relpath(job.folder.path.parent, job.root),
         "profile": job.profile.name,
     }
@@ -81,6 +124,7 @@ def _execute_step(job: Job, step: Step, on_state: Callable[[Step, dict], None]) 
                 *("--parameters_yaml", json.dumps(_parameters(job, step))),
             ],
             cwd=job.root,
+            env=processes.told_to_children(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -144,6 +188,7 @@ def _publish(executed: Path) -> None:
 
 def _failure(step: Step, state: dict, log: Path) -> StudyError:
     """Why a step failed, in one message."""
+    _refuse_full_disk(log.parent)  # who could not write could not say so either
     kinds = {kind.__name__: kind for kind in (BadInput, NotInstalled, SessionBusy, Stopped)}
     if state.get("error"):
         kind = kinds.get(str(state.get("kind")), StudyError)

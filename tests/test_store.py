@@ -116,3 +116,18 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
         store.write_text(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_version_of_the_schema_is_named_with_the_code_that_reads_it(
+    tmp_path: Path, run: store.RunFolder, version: int
+) -> None:
+    changed = run.run.model_copy(update={"schema_version": version, "commit": "abc123"})
+    store.write_json(tmp_path / "run.json", changed)
+    told = rf"run\.json is of schema {version}\. Expected: schema 2.*commit abc123"
+    with pytest.raises(StoreError, match=told):
+        store.RunFolder.open(tmp_path)
+    file = run.sessions()[0].cells()[0]
+    cell = file.cell.model_copy(update={"schema_version": version})
+    with pytest.raises(StoreError, match=f"is of schema {version}"):
+        _ = store.CellFile(store.write_cell(tmp_path, cell, file.requests())).cell

@@ -286,11 +286,20 @@ def test_the_limit_of_the_lag_grows_with_the_latency(sound):
         ({"elapsed_s": 10.0, "steal_s": 2.0}, 0.1),  # of two processors
         ({"swapped_bytes": 4096}, 4096),
         ({"elapsed_s": 0.0}, None),
+        ({"suspended_s": 30.0}, 30.0),
     ],
 )
 def test_a_machine_that_is_busy(sound, changes, value):
     load: MachineLoad = sound[0].machine_load.model_copy(update=changes)
     assert only(verdict(sound, cell={"machine_load": load}), "machine").value == value
+
+
+@pytest.mark.parametrize("set_s", [3600.0, -3600.0])
+def test_a_wall_clock_that_is_set_is_told_and_changes_nothing(sound, set_s):
+    load = sound[0].machine_load.model_copy(update={"clock_set_s": set_s})
+    check = verdict(sound, cell={"machine_load": load})["machine"]
+    assert check.passed
+    assert f"the wall clock was set by {set_s:+.1f} s" in check.detail
 
 
 def test_a_cell_in_which_all_requests_failed(sound):

@@ -22,6 +22,7 @@ from heavyweight.estimates.rows import (
 from heavyweight.estimates.telemetry import TELEMETRY_CELL_COLUMNS, telemetry_columns
 from heavyweight.recordings import Recording
 from heavyweight.records import Run, Session
+from heavyweight.sealing import Sums, changed_since
 from heavyweight.stats.requests import QUANTITIES, Requests
 from heavyweight.stats.telemetry import Recorded
 from heavyweight.store import CellFile, RunFolder, frame
@@ -165,7 +166,8 @@ def _read(
 ) -> tuple[dict[str, tuple[CellFile, Session, Requests]], list[str]]:
     """All cells that can be read, by id, and what could not be read."""
     found: dict[str, tuple[CellFile, Session, Requests]] = {}
-    problems = []
+    problems: list[str] = []
+    sums = _sums(run, problems)
     for folder in run.sessions():
         try:
             session = folder.record
@@ -174,6 +176,8 @@ def _read(
             continue
         for file in folder.cells():
             try:
+                if sums and sums.changed(file.path):
+                    raise changed_since(run, [f"{folder.path.name}/{file.path.name}"])
                 cell, table = file.cell, file.requests()
             except StoreError as error:
                 problems.append(str(error))
@@ -183,6 +187,15 @@ def _read(
                 continue
             found[cell.cell_id] = file, session, Requests.read(table, cell)
     return found, problems
+
+
+def _sums(run: RunFolder, problems: list[str]) -> Sums | None:
+    """The run's checksums; None: it was never sealed, or they cannot be read, which is told."""
+    try:
+        return Sums.read(run.path)
+    except StoreError as error:
+        problems.append(str(error))
+        return None
 
 
 def _recorded(file: CellFile, problems: list[str]) -> Recorded | None:

@@ -248,7 +248,8 @@ class OpenLoopSession(Session):
     def probes(self) -> list[store.CellFile]:
         """The search's probes that are on disk, in the order in which they were measured."""
         found = store.SessionFolder(self.path / SEARCH_FOLDER).cells()
-        return sorted(found, key=lambda file: file.cell.origin_utc)
+        # Not by the wall clock, which may be set meanwhile; each start has a number of its own.
+        return sorted(found, key=lambda one: (one.cell.start_id, one.cell.origin_monotonic_ns))
 
     def probe(self, rate_per_s: float) -> store.CellFile:
         """Measure one rate for the search, with arrivals and prompts that no other cell has.

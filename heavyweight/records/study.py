@@ -96,6 +96,14 @@ class MachineLoad(Record):
         "bytes",
         default=None,
     )
+    suspended_s: float | None = unit(
+        "time that the machine slept; null: the system does not tell", "s", default=None
+    )
+    clock_set_s: float | None = unit(
+        "by how much the wall clock was set forward or back, besides sleep; null: not recorded",
+        "s",
+        default=None,
+    )
 
 
 class Cell(Record):

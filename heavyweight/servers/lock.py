@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,41 +18,21 @@ from pydantic import BaseModel, ValidationError
 
 from heavyweight.errors import SessionBusy
 from heavyweight.paths import cache_dir
+from heavyweight.processes import Known, runner
 from heavyweight.servers.base import Progress
 from heavyweight.servers.process import stop_group
 from heavyweight.telemetry import process_group
 
 STOP_TIMEOUT_S = 10.0
-SAME_CREATION_S = 1.0  # a pid is not given away twice within that time
-
-
-class Known(BaseModel):
-    """A process, so that another one that got its pid later is not taken for it."""
-
-    pid: int
-    created_s: float
-
-    @classmethod
-    def of(cls, process: psutil.Process) -> Known:
-        """The process as it is now."""
-        return cls(pid=process.pid, created_s=process.create_time())
-
-    def alive(self) -> bool:
-        """Whether this very process runs; a zombie does not."""
-        try:
-            process = psutil.Process(self.pid)
-            return (
-                abs(process.create_time() - self.created_s) < SAME_CREATION_S
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
-        except psutil.Error:
-            return False
+HOLDER_FILE = "session.json"
+ORPHAN_S = 120.0  # for a session whose command is gone to stop its server
 
 
 class Holder(BaseModel):
-    """session.json: who holds the machine, and the server that it started."""
+    """session.json: who holds the machine, for whom, and the server that it started."""
 
     holder: Known
+    runner: Known | None = None
     since_utc: str
     server_pgid: int | None = None
     server: list[Known] = []
@@ -84,7 +65,7 @@ class SessionLock:
     def __init__(self, progress: Progress = _to_stderr) -> None:
         self._progress = progress
         self._lock = FileLock(cache_dir() / "session.lock", thread_local=False)
-        self._record = cache_dir() / "session.json"
+        self._record = cache_dir() / HOLDER_FILE
 
     def acquire(self) -> None:
         """Take the machine, and stop a server that a crashed session left over.
@@ -102,6 +83,7 @@ class SessionLock:
             self._write(
                 Holder(
                     holder=Known.of(psutil.Process()),
+                    runner=runner(),
                     since_utc=datetime.now(UTC).isoformat(timespec="seconds"),
                 )
             )
@@ -149,6 +131,24 @@ class SessionLock:
         trace: TracebackType | None,
     ) -> None:
         self.release()
+
+    def await_orphan(self) -> None:
+        """Wait for a session to stop whose command was killed: it saw that and is on its way out.
+
+        Where it does not in time, or is no orphan, who comes next is told so when it begins.
+        """
+        deadline = time.monotonic() + ORPHAN_S
+        told = False
+        while time.monotonic() < deadline:
+            left = self._read()
+            if left is None or left.runner is None or left.runner.alive():
+                return
+            if not left.holder.alive():
+                return
+            if not told:
+                self._progress("the session of a command that was killed is stopping: waiting")
+                told = True
+            time.sleep(0.2)
 
     def _busy(self) -> SessionBusy:
         holder = self._read()

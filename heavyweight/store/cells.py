@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from heavyweight.errors import StoreError
 from heavyweight.records import REQUEST_SCHEMA, SCHEMA_VERSION, Cell, Probe
-from heavyweight.store.files import replacing, write_json
+from heavyweight.store.files import refuse_other_schema, replacing, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +57,7 @@ def write_cell(folder: Path, cell: Cell, table: pa.Table) -> Path:
             compression="zstd",
             use_dictionary=[*plain, "chunk_bytes.list.element"],
             column_encoding=encoding,
+            write_page_checksum=True,
         )
     return path
 
@@ -96,6 +97,7 @@ class CellFile:
         """
         try:
             metadata = pq.read_schema(self.path).metadata or {}
+            refuse_other_schema(metadata[METADATA_KEY], f"{self.path.parent.name}/{self.path.name}")
             return Cell.model_validate_json(metadata[METADATA_KEY])
         except (pa.ArrowException, OSError, KeyError, ValidationError) as error:
             raise self._damaged(error) from error
@@ -107,7 +109,7 @@ class CellFile:
             StoreError: the file is cut off, damaged, or of another schema.
         """
         try:
-            return pq.read_table(self.path).cast(REQUEST_SCHEMA)
+            return pq.read_table(self.path, page_checksum_verification=True).cast(REQUEST_SCHEMA)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._damaged(error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -55,6 +56,22 @@ def write_json(path: Path, record: Record) -> Path:
     return write_text(path, record.model_dump_json(indent=2) + "\n")
 
 
+def refuse_other_schema(text: str | bytes, name: str) -> None:
+    """Raise StoreError where a record says that it is of another version of the schema."""
+    try:
+        told = json.loads(text)
+        version = told.get("schema_version", SCHEMA_VERSION)
+    except (ValueError, AttributeError):
+        return  # whoever reads it says what is wrong
+    if version != SCHEMA_VERSION:
+        commit = told.get("commit")
+        raise StoreError(
+            f"{name} is of schema {version}",
+            f"schema {SCHEMA_VERSION}, which this version of heavyweight writes and reads",
+            "read it with the code that measured it" + (f": commit {commit}" if commit else ""),
+        )
+
+
 def read_json(path: Path, kind: type[R]) -> R:
     """Read a record.
 
@@ -62,7 +79,9 @@ def read_json(path: Path, kind: type[R]) -> R:
         StoreError: the file is missing, cut off, or of another schema.
     """
     try:
-        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        refuse_other_schema(text, f"{path.parent.name}/{path.name}")
+        return kind.model_validate_json(text)
     except FileNotFoundError as error:
         raise StoreError(
             f"no {path.name} in {path.parent.name}/",

@@ -35,6 +35,15 @@ def _study_cpu_s(client_pid: int) -> float:
     return total
 
 
+def _clocks_ns() -> tuple[int, int | None]:
+    """The wall clock, and the clock that also counts while the machine sleeps, in ns.
+
+    CLOCK_MONOTONIC, by which all stamps are, stands still while a Linux machine sleeps.
+    """
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.time_ns(), None if boottime is None else time.clock_gettime_ns(boottime)
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Counters of the machine and of the study's processes at one moment."""
@@ -48,6 +57,8 @@ class Snapshot:
     client_cpu_s: float
     study_cpu_s: float
     client_rss_bytes: int | None = None
+    wall_ns: int | None = None
+    boottime_ns: int | None = None
 
     @classmethod
     def take(cls, server_pgid: int | None, client_pid: int) -> Snapshot:
@@ -66,8 +77,12 @@ class Snapshot:
             clients = []
         else:
             clients = [client]
+        now_ns = time.perf_counter_ns()
+        wall_ns, boottime_ns = _clocks_ns()
         return cls(
-            monotonic_ns=time.perf_counter_ns(),
+            monotonic_ns=now_ns,
+            wall_ns=wall_ns,
+            boottime_ns=boottime_ns,
             # The guest times are part of user and nice already (proc(5)).
             busy_s=sum(
                 getattr(machine, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq")
@@ -101,8 +116,13 @@ def between(first: Snapshot, last: Snapshot) -> MachineLoad:
     client = max(0.0, last.client_cpu_s - first.client_cpu_s)
     study = max(0.0, last.study_cpu_s - first.study_cpu_s)
     other = last.busy_s - first.busy_s - (server or 0.0) - client - study
+    passed_ns = last.monotonic_ns - first.monotonic_ns
+    suspended_ns = _more(first.boottime_ns, last.boottime_ns, passed_ns)
+    set_ns = _more(first.wall_ns, last.wall_ns, passed_ns + (suspended_ns or 0))
     return MachineLoad(
-        elapsed_s=(last.monotonic_ns - first.monotonic_ns) / 1e9,
+        elapsed_s=passed_ns / 1e9,
+        suspended_s=None if suspended_ns is None else round(suspended_ns / 1e9, 3),
+        clock_set_s=None if set_ns is None else round(set_ns / 1e9, 3),
         server_cpu_s=server,
         client_cpu_s=client,
         other_cpu_s=max(0.0, other),
@@ -111,3 +131,8 @@ def between(first: Snapshot, last: Snapshot) -> MachineLoad:
         server_rss_bytes=last.server_rss_bytes,
         client_rss_bytes=last.client_rss_bytes,
     )
+
+
+def _more(first_ns: int | None, last_ns: int | None, passed_ns: int) -> int | None:
+    """By how much another clock went further than the time that passed."""
+    return None if first_ns is None or last_ns is None else last_ns - first_ns - passed_ns

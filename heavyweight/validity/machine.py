@@ -8,6 +8,9 @@ from heavyweight.stats import Estimate, drift, mser5, shift
 from heavyweight.validity import recorded
 from heavyweight.validity.base import Evidence, Part
 
+SLEPT_S = 0.05  # two clocks are not read at the same moment
+CLOCK_SET_S = 1.0  # what a time service corrects little by little stays below
+
 
 def steady_state(e: Evidence) -> list[Part]:
     """The window is one state: no start-up in it, and no drift.
@@ -81,5 +84,21 @@ def machine(e: Evidence) -> list[Part]:
         Part(other, most, "cores", other <= most, f"other processes used {other:.2f} cores"),
         Part(steal, stolen, "of the time", steal <= stolen, f"steal {steal:.1%}"),
         Part(swapped, 0, "bytes", swapped == 0, f"{swapped} bytes swapped"),
+        *_slept(e),
         *recorded.parts(e),
     ]
+
+
+def _slept(e: Evidence) -> list[Part]:
+    """Sleep of the machine, and a wall clock that was set; told only where it was.
+
+    No latency is taken from the wall clock, so that setting it fails nothing.
+    """
+    load, found = e.cell.machine_load, []
+    if (load.suspended_s or 0.0) > SLEPT_S:
+        detail = f"the machine slept {load.suspended_s:.1f} s"
+        found.append(Part(load.suspended_s, SLEPT_S, "s", False, detail))
+    if abs(load.clock_set_s or 0.0) > CLOCK_SET_S:
+        detail = f"the wall clock was set by {load.clock_set_s:+.1f} s, which changes no latency"
+        found.append(Part(load.clock_set_s, None, "s", True, detail))
+    return found

@@ -36,6 +36,39 @@ def test_the_parts_add_up():
     assert (load.steal_s, load.swapped_bytes, load.server_rss_bytes) == (0.25, 8192, 3000)
 
 
+@pytest.mark.parametrize(
+    ("wall_s", "boottime_s", "slept_s", "set_s"),
+    [
+        (2.0, 2.0, 0.0, 0.0),
+        (3602.0, 2.0, 0.0, 3600.0),  # the clock was set forward
+        (-58.0, 2.0, 0.0, -60.0),  # and back
+        (12.0, 12.0, 10.0, 0.0),  # the machine slept: the wall clock went on, the monotonic did not
+        (3612.0, 12.0, 10.0, 3600.0),
+    ],
+)
+def test_sleep_and_a_clock_that_is_set_are_told_apart(wall_s, boottime_s, slept_s, set_s):
+    first = replace(IDLE, wall_ns=10**18, boottime_ns=10**15)
+    later = replace(
+        first, monotonic_ns=2 * 10**9, wall_ns=10**18 + int(wall_s * 1e9),
+        boottime_ns=10**15 + int(boottime_s * 1e9),
+    )  # fmt: skip
+    load = between(first, later)
+    assert (load.elapsed_s, load.suspended_s, load.clock_set_s) == (2.0, slept_s, set_s)
+
+
+def test_the_clocks_of_this_machine_agree_while_nobody_sets_them():
+    first = Snapshot.take(None, os.getpid())
+    time.sleep(0.05)
+    load = between(first, Snapshot.take(None, os.getpid()))
+    assert abs(load.suspended_s) < 0.02
+    assert abs(load.clock_set_s) < 0.02
+
+
+def test_a_system_that_tells_no_clock_of_sleep():
+    load = between(IDLE, replace(IDLE, monotonic_ns=10**9))
+    assert (load.suspended_s, load.clock_set_s) == (None, None)
+
+
 def test_a_remainder_below_zero_is_rounding():
     later = replace(IDLE, monotonic_ns=1, server_cpu_s=10.02)
     assert between(IDLE, later).other_cpu_s == 0.0
