@@ -24,6 +24,7 @@ from heavyweight.store import RunFolder, write_text
 from heavyweight.together import together
 
 VERDICTS = "verdicts"
+REPORT = "report"  # folder of the executed analyses in a run's
 NOTEBOOKS = {
     "session": (
         VERDICTS, "throughput", "latency", "scaling", "precision", "instrument", "audit",
@@ -81,38 +82,64 @@ def report(run_path: Path, out: Path, progress: Progress | None = None) -> Path:
         StoreError: no such run, or the page cannot be written.
         StudyError: a notebook failed; what it said is in the message.
     """
-    tell = progress or (lambda _: None)
     folder = RunFolder.open(run_path.absolute())
-    provenance = Provenance.of(folder)
+    Provenance.of(folder)  # refuses a run without a cell before anything is executed
+    notebooks = executed_over(folder, folder.path / REPORT, progress)
+    if progress:
+        progress("writing the page")
+    text = page_of(folder, list(notebooks.values()))
+    return write_text(made(out.parent) / out.name, text)
+
+
+def executed_over(
+    folder: RunFolder, into: Path, progress: Progress | None = None
+) -> dict[str, NotebookNode]:
+    """Execute the analyses that belong to a run over it.
+
+    Args:
+        folder: the run.
+        into: folder of the executed copies; made if it is not there.
+        progress: is told what is being done.
+
+    Returns:
+        Name of each analysis: the executed notebook, in the order of the page.
+
+    Raises:
+        StudyError: a notebook failed; what it said is in the message.
+    """
+    names = NOTEBOOKS[folder.run.experiment]
+    found = {}
     # Each has a kernel of its own, and most of its time is one core's.
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        names = NOTEBOOKS[folder.run.experiment]
-        waiting = [pool.submit(execute, name, folder.path) for name in names]
-        notebooks = []
+        waiting = [pool.submit(execute, name, folder.path, into) for name in names]
         for name, executed in zip(names, waiting, strict=True):
-            tell(f"executing analysis/{name}.ipynb over run {folder.run.run}")
-            notebooks.append(executed.result())
-    tell("writing the page")
+            if progress:
+                progress(f"executing analysis/{name}.ipynb over run {folder.run.run}")
+            found[name] = executed.result()
+    return found
+
+
+def page_of(folder: RunFolder, notebooks: list[NotebookNode]) -> str:
+    """The page of a run, of its executed notebooks."""
     assessment = assess(folder)
     verdicts = ""  # of an experiment: they stand on the page of the study that it belongs to
-    if VERDICTS in names:
+    if VERDICTS in NOTEBOOKS[folder.run.experiment]:
         runs = [assessment, *map(assess, together(folder)[1:])]
         verdicts = tables.verdicts(claims.counts(claims.judge_runs(runs, claims.Evidence.of())))
-    return write_text(
-        made(out.parent) / out.name, page(notebooks, provenance, assessment, verdicts)
-    )
+    return page(notebooks, Provenance.of(folder), assessment, verdicts)
 
 
-def execute(name: str, run_path: Path) -> NotebookNode:
-    """Execute an analysis notebook over a run; the executed copy lies below RUN/report.
+def execute(name: str, run_path: Path, into: Path | None = None) -> NotebookNode:
+    """Execute an analysis notebook over a run.
 
     Args:
         name: of the notebook in analysis/, without its ending.
         run_path: a run folder.
+        into: folder of the executed copy; None: ``report`` in the run's.
     """
-    root = paths.study_root()
+    root, into = paths.study_root(), into or run_path / REPORT
     source = root / "analysis" / f"{name}.ipynb"
-    executed = made(run_path / "report") / f"{name}.ipynb"
+    executed = made(into) / f"{name}.ipynb"
     inside = run_path.is_relative_to(root)
     try:
         papermill.execute_notebook(
@@ -130,7 +157,7 @@ def execute(name: str, run_path: Path) -> NotebookNode:
         raise StudyError(
             f"analysis/{name}.ipynb failed: {paths.scrub(error.evalue)}",
             "an analysis over the whole run",
-            f"open report/{executed.name} in the run's folder: the cell that failed is marked",
+            f"open {into.name}/{executed.name} in the run's folder: the cell that failed is marked",
         ) from error
     finally:
         if executed.exists():

@@ -19,6 +19,7 @@ from heavyweight.cli import (
     physics,
     servers,
     study,
+    verify,
 )
 from heavyweight.cli.output import AsJson, console, emit, progress, say
 
@@ -44,6 +45,10 @@ study.app.command(
 study.app.command(
     epilog="Example: heavyweight study unpack gpu-full-1.zip && heavyweight report gpu-full-1",
 )(packing.unpack)
+study.app.command(epilog="Example: heavyweight study seal sweep")(verify.seal)
+app.command(epilog="Examples: heavyweight verify | heavyweight verify data/reference --json")(
+    verify.verify
+)
 app.command(
     epilog="Examples: heavyweight load http://127.0.0.1:8000 --users 8 | heavyweight load "
     "http://127.0.0.1:11434 --api ollama-chat --rate 2 --seconds 60 | heavyweight load "

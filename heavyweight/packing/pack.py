@@ -12,10 +12,10 @@ from heavyweight.calibrations import InstrumentFolder
 from heavyweight.errors import StoreError
 from heavyweight.packing.manifest import MANIFEST, PackedFile, PackManifest, safe_name
 from heavyweight.paths import scrub
+from heavyweight.sealing import MADE_AGAIN
 from heavyweight.store import RUN_FILE, RunFolder, replacing
 
 TEXT = {".json", ".ipynb", ".log", ".toml", ".txt", ".md", ".csv"}
-MADE_AGAIN = {"report", "report.html"}  # by `heavyweight report`, from the rest
 EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip archive's earliest: times of files would make it another one
 READABLE = 0o100644 << 16
 

@@ -9,6 +9,16 @@ Both are made anew after each session; a checksum that is there is never replace
 """
 
 from heavyweight.sealing.seal import changed_since, seal
-from heavyweight.sealing.sums import CRATE_FILE, SUMS_FILE, Compared, Sums, kept_files
+from heavyweight.sealing.sums import (
+    CRATE_FILE,
+    MADE_AGAIN,
+    SUMS_FILE,
+    Compared,
+    Sums,
+    kept_files,
+)
 
-__all__ = ["CRATE_FILE", "SUMS_FILE", "Compared", "Sums", "changed_since", "kept_files", "seal"]
+__all__ = [
+    "CRATE_FILE", "MADE_AGAIN", "SUMS_FILE", "Compared", "Sums", "changed_since", "kept_files",
+    "seal",
+]  # fmt: skip
