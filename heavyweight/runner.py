@@ -24,6 +24,9 @@ from heavyweight.design import LOADED, PlannedCalibration, Step
 from heavyweight.errors import (
     BadInput,
     NotInstalled,
+    NotReady,
+    PortTaken,
+    ServerError,
     SessionBusy,
     Stopped,
     StoreError,
@@ -34,6 +37,10 @@ from heavyweight.paths import scrub
 from heavyweight.servers.lock import SessionLock
 
 NOTEBOOK = "notebooks/{}.ipynb"
+KINDS: dict[str, type[StudyError]] = {
+    kind.__name__: kind
+    for kind in (BadInput, NotInstalled, SessionBusy, Stopped, ServerError, NotReady, PortTaken)
+}
 LOCK_FILE = ".lock"
 STOP_PATIENCE_S = 90.0
 POLL_S = 0.25
@@ -41,25 +48,47 @@ KERNEL_ENDS_S = 3.0
 LEAST_FREE_BYTES = 20_000_000  # a session of short cells takes about a tenth of it
 
 
-def execute(job: Job, on_state: Callable[[Step, dict], None]) -> None:
+def execute(job: Job, on_state: Callable[[Step, dict], None]) -> list[ServerError]:
     """Run what is left of a study.
+
+    A session whose server does not start, or dies again and again, is left as it is, and the study
+    goes on with the next.
 
     Args:
         job: the study.
         on_state: called several times a second with the step and its state.
 
+    Returns:
+        Why sessions could not be finished; empty: all were.
+
     Raises:
         Stopped: the user pressed Ctrl-C.
-        StudyError: a session failed; what was finished is kept.
+        StudyError: a session failed in another way; what was finished is kept.
     """
+    failures: list[ServerError] = []
     with _alone(job.folder.path):
         SessionLock().await_orphan()
         sealing.seal(job.folder)  # refuses what is not as it was measured
         (job.folder.path / progress.STOP_FILE).unlink(missing_ok=True)
         for step in job.left():
             _refuse_full_disk(job.folder.path)
-            _execute_step(job, step, on_state)
+            try:
+                _execute_step(job, step, on_state)
+            except ServerError as error:
+                if isinstance(step, PlannedCalibration):
+                    raise  # without it no cell could be VALID
+                failures.append(error)
             sealing.seal(job.folder)
+    return failures
+
+
+def unfinished(failures: list[ServerError], name: str) -> ServerError:
+    """One error for the sessions of a run that could not be finished."""
+    told = "\n".join(str(failure) for failure in failures)
+    return ServerError(
+        f"{len(failures)} session(s) of {name} could not be finished:\n{told}",
+        remedy="call again to try them once more; the others are measured and kept",
+    )
 
 
 @contextmanager
@@ -189,9 +218,8 @@ def _publish(executed: Path) -> None:
 def _failure(step: Step, state: dict, log: Path) -> StudyError:
     """Why a step failed, in one message."""
     _refuse_full_disk(log.parent)  # who could not write could not say so either
-    kinds = {kind.__name__: kind for kind in (BadInput, NotInstalled, SessionBusy, Stopped)}
     if state.get("error"):
-        kind = kinds.get(str(state.get("kind")), StudyError)
+        kind = KINDS.get(str(state.get("kind")), StudyError)
         return kind(f"{step.name}: {state['error']}")
     tail = scrub(log.read_text(encoding="utf-8", errors="replace")).strip().splitlines()[-8:]
     return StudyError(

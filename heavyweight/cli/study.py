@@ -15,7 +15,7 @@ from heavyweight.cli.rental import print_rental, rental
 from heavyweight.cli.runs import all_runs, find_run, list_runs
 from heavyweight.cli.setup import set_up
 from heavyweight.cli.width import blocks_for, print_blocks, relative
-from heavyweight.errors import BadInput
+from heavyweight.errors import BadInput, ServerError
 from heavyweight.fitting import fitting, left_out
 from heavyweight.job import Job, expected_minutes, planned_calibration, prepare_job
 from heavyweight.machine import gpus
@@ -227,13 +227,13 @@ def run_study(
         "allow_remote": allow_remote,
     }
     job = _job(profile, run_name, new, arm, blocks, **options)
-    left = job.left()
-    if left:
+    failures: list[ServerError] = []
+    if job.left():
         set_up(job, progress)
         study = design.load_study(job.root / "study.toml")
         minutes = expected_minutes(study, job.profile, all_runs())
         with StudyDisplay(job, minutes, errors) as display:
-            runner.execute(job, display.update)
+            failures = runner.execute(job, display.update)
     else:
         progress(f"{job.folder.run.run} is complete: nothing to do (--new begins another run).")
     _print_summary(job.folder.path.name, as_json)
@@ -245,6 +245,8 @@ def run_study(
     else:
         progress(f"The page is made by: heavyweight report {job.folder.run.run}")
     progress(f"The raw data: {say(job.folder.path)}")
+    if failures:
+        raise runner.unfinished(failures, job.folder.path.name)
 
 
 def _print_summary(name: str, as_json: bool) -> None:

@@ -90,6 +90,7 @@ def _data(write: Write) -> bytes:
 
 _ZEROS = re.compile(rb',"usage":\{[^}]*\}')
 _COUNTS = re.compile(rb',"(?:prompt_)?eval_count":[^,]+')
+_MODEL = re.compile(rb'("model":)"[^"]*"')
 _COMPLETION = re.compile(rb'("(?:completion_tokens|eval_count)":)([1-9]\d*)')
 
 
@@ -110,6 +111,11 @@ def _claiming(change: Callable[[int], int]) -> Callable[[Writes], list[Write]]:
         ]
 
     return fault
+
+
+def _other_model(writes: Writes) -> list[Write]:
+    """A good answer, of a model that nobody asked for."""
+    return [replace(w, data=_MODEL.sub(rb'\1"somebody-elses"', _data(w))) for w in writes]
 
 
 def _truncated_json(writes: Writes) -> list[Write]:
@@ -175,6 +181,7 @@ STREAM: dict[str, Callable[[Writes], Writes]] = {
     "usage-fewer": _claiming(lambda count: count // 2),
     "usage-more": _claiming(lambda count: 2 * count),
     "truncated-json": _truncated_json,
+    "other-model": _other_model,
     "garbage": _garbage,
     **LAWFUL,
 }
@@ -194,5 +201,8 @@ LENGTHS: dict[str, Callable[[int], int]] = {
 
 # The server itself does these: a content type that is no stream's; nothing at all is ever said.
 OTHER = ("wrong-type", "stall-headers")
+
+# The whole server is gone at once, with all that it was answering; on order at its start alone.
+CRASH = "crash"
 
 NAMES: tuple[str, ...] = (*STATUS, *BREAKS, *STREAM, *FRAMES, *LENGTHS, *OTHER)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import time
 from typing import Any
@@ -20,6 +21,7 @@ from heavyweight.emulator.stream import Stream
 __all__ = ["FAULT_HEADER", "Emulator", "Options", "serve"]
 
 FAULT_HEADER = "X-Emulate-Fault"
+CRASHED = 70  # exit status of a crash on order
 TEMPLATE_TOKENS = 13  # what a chat template adds to the words of a prompt
 LOADING = "model is loading"
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
@@ -149,6 +151,8 @@ class Emulator:
         fault = request.headers.get(FAULT_HEADER.lower())
         if fault is None and self._received % options.fault_every == 0:
             fault = options.fault
+            if fault == faults.CRASH:
+                os._exit(CRASHED)
         request_id = request.headers.get("x-request-id")
         stream = Stream(self.engine, connection, read_ns, request_id)
         refused = self._refuse(request.path, fault)

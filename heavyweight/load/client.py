@@ -94,7 +94,9 @@ class Client:
         data = json.dumps(self.api.body(self._model, prompt, output_tokens, self._extra)).encode()
         request_id = uuid.uuid4().hex
         tail = f"X-Request-Id: {request_id}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-        return Exchange(request_id, prompt.prompt_id, self._head + tail + data, self.api)
+        made = Exchange(request_id, prompt.prompt_id, self._head + tail + data, self.api)
+        made.model = self._model
+        return made
 
     async def reserve(self, exchange: Exchange) -> Connection | None:
         """A connection for a request that is not due yet.

@@ -47,14 +47,15 @@ class Exchange:
 
     __slots__ = (
         "_frames", "_future", "_plain", "api", "content_type", "detail", "done_ns", "due_ns",
-        "error", "event_ns", "events", "handed_ns", "headers_ns", "payload", "prompt_id", "raw",
-        "read_ns", "reader", "request_id", "retry_after", "sent_ns", "stamps", "status", "totals",
-        "user",
+        "error", "event_ns", "events", "handed_ns", "headers_ns", "model", "payload", "prompt_id",
+        "raw", "read_ns", "reader", "request_id", "retry_after", "sent_ns", "stamps", "status",
+        "totals", "user",
     )  # fmt: skip
 
     def __init__(self, request_id: str, prompt_id: str, payload: bytes, api: Api) -> None:
         self.request_id, self.prompt_id, self.payload = request_id, prompt_id, payload
         self.api = api
+        self.model = ""  # that was asked for; empty: any
         self.user = 0
         self.due_ns = self.done_ns = self.read_ns = 0
         self.sent_ns: int | None = None

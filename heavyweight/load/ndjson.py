@@ -58,6 +58,7 @@ def parse(body: bytes) -> Stream:
         if not isinstance(done, bool):
             stream.fail(ErrorClass.MALFORMED, line)
             continue
+        stream.named(payload.get("model"))
         parts = [payload.get("response"), payload.get("thinking")]
         if isinstance(message, dict):
             parts += [message.get("content"), message.get("thinking")]

@@ -58,11 +58,29 @@ def verdict(
         return exchange.error, exchange.detail
     if stream.error:
         return stream.error
+    if other_model(exchange.model, stream.model):
+        return ErrorClass.WRONG_MODEL, f"asked for {exchange.model}, answered by {stream.model}"
     counted, chunks = stream.completion_tokens or 0, len(stream.chunk_ends)
     if counted > max(output_tokens, chunks):
         told = f"{counted} tokens counted, {chunks} chunks with text came, {output_tokens} asked"
         return ErrorClass.BAD_USAGE, told
     return None
+
+
+def other_model(asked: str, answered: str | None) -> bool:
+    """Whether an answer names another model than was asked for.
+
+    Servers add tags and versions to the name, and leave folders out of it; an answer that names
+    none says nothing.
+
+    Args:
+        asked: name in the request; empty: any model will do.
+        answered: name in the answer.
+    """
+    if not asked or not answered:
+        return False
+    first, second = (name.rpartition("/")[2].casefold() for name in (asked, answered))
+    return first not in second and second not in first
 
 
 def succeeded(exchange: Exchange) -> bool:

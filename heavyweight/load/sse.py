@@ -97,6 +97,7 @@ def _parse(body: bytes, text_of: Callable[[dict[str, Any]], list[Any]]) -> Strea
             continue
         if stream.response_id is None:
             stream.response_id = storable(payload.get("id"))
+        stream.named(payload.get("model"))
         if isinstance(usage := payload.get("usage"), dict):
             stream.count(usage.get("prompt_tokens"), usage.get("completion_tokens"))
         parts: list[Any] = []

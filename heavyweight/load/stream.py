@@ -22,6 +22,7 @@ class Stream:
         prompt_tokens: as the server counted them; None: it did not.
         completion_tokens: the same of the answer.
         ended: whether the end mark came.
+        model: the model that the first event names; None: it names none.
         problem: the first thing that makes the stream a failure by itself, with what was seen.
     """
 
@@ -32,6 +33,7 @@ class Stream:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     ended: bool = False
+    model: str | None = None
     problem: tuple[ErrorClass, str] | None = None
 
     @property
@@ -97,6 +99,11 @@ class Stream:
         if size:
             self.chunk_ends.append(end)
             self.chunk_bytes.append(size)
+
+    def named(self, model: Any) -> None:
+        """Take the name of the model that an event says it is of; the first one counts."""
+        if self.model is None:
+            self.model = storable(model)
 
     def finish(self, reason: Any) -> None:
         """Take a reason for the end; an event without one changes nothing."""

@@ -45,6 +45,7 @@ class ErrorClass(StrEnum):
     MALFORMED = "malformed"  # an event that is not the JSON that was promised
     NO_USAGE = "no_usage"  # the server did not count its tokens
     BAD_USAGE = "bad_usage"  # the server's count of tokens contradicts what came
+    WRONG_MODEL = "wrong_model"  # the answer names another model than was asked for
     ABANDONED = "abandoned"  # the cell ended (cap or stop) while the request was in flight
     CLIENT = "client"  # the client itself failed; a bug
 

@@ -74,6 +74,7 @@ EXPECTED: dict[str, E | None] = {
     "usage-zero": E.BAD_USAGE,
     "usage-fewer": E.BAD_USAGE,
     "usage-more": E.BAD_USAGE,
+    "other-model": E.WRONG_MODEL,
     "wrong-type": E.NOT_A_STREAM,
     # No failure of the stream: the study's check of the output's length is for these.
     "short": LAWFUL,
