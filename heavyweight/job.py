@@ -12,6 +12,7 @@ from heavyweight.calibrations import InstrumentFolder
 from heavyweight.design import PlannedCalibration, PlannedSession, Profile, Step, Study
 from heavyweight.instrument import cells_of
 from heavyweight.parameters import Parameters
+from heavyweight.paths import STUDY_FILE
 from heavyweight.records import Run, Session
 from heavyweight.run import run_record
 
@@ -23,11 +24,11 @@ class Job:
     """A study on its way: its plan, its folder, and the parameters that its sessions share."""
 
     root: Path
+    study: Study
     profile: Profile
     folder: store.RunFolder
     sessions: list[PlannedSession]
     extra: dict[str, object]
-
     calibration: PlannedCalibration | None = None
 
     @property
@@ -86,6 +87,7 @@ def prepare_job(
     arms: list[str] | None = None,
     blocks: int | None = None,
     extra: dict[str, object] | None = None,
+    source: Path | None = None,
 ) -> Job:
     """The study to be run: a new one, or the newest of the profile that was begun.
 
@@ -99,6 +101,8 @@ def prepare_job(
         arms: only these arms of the profile, or others of study.toml.
         blocks: another number of blocks.
         extra: parameters that every session gets (base_url, port, ...).
+        source: the file that the study was read from; None: study.toml of the study's folder. The
+            run gets a copy, and its sessions read that.
 
     Raises:
         StoreError: the run was begun with another plan.
@@ -116,11 +120,11 @@ def prepare_job(
     )  # fmt: skip
     name = name or _fitting_name(runs, record, new)
     folder = store.RunFolder.create(runs / name, record.model_copy(update={"run": name}))
-    copy = folder.path / "study.toml"
+    copy = folder.path / STUDY_FILE
     if not copy.exists():
-        store.write_text(copy, (root / "study.toml").read_text(encoding="utf-8"))
+        store.write_text(copy, (source or root / STUDY_FILE).read_text(encoding="utf-8"))
     sessions = design.plan(study, profile)
-    return Job(root, profile, folder, sessions, extra, planned_calibration(profile))
+    return Job(root, study, profile, folder, sessions, extra, planned_calibration(profile))
 
 
 def planned_calibration(profile: Profile) -> PlannedCalibration | None:

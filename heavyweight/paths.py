@@ -56,6 +56,16 @@ def study_root(start: Path | None = None) -> Path:
     )
 
 
+def study_file(run: Path) -> Path:
+    """The study.toml that a run's sessions read: the run's own copy, else that of the checkout.
+
+    Args:
+        run: the run's folder; it need not be there yet.
+    """
+    copy = run / STUDY_FILE
+    return copy if copy.is_file() else study_root() / STUDY_FILE
+
+
 @lru_cache(maxsize=8)
 def _replacements(cache: str, root: str | None) -> tuple[tuple[re.Pattern[str], str], ...]:
     """Patterns of private names, longest paths first, and what stands in their place."""

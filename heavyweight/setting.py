@@ -10,9 +10,8 @@ from heavyweight import design, identity, models, servers
 from heavyweight.design import Load
 from heavyweight.load.spec import Arrivals, LoadSpec
 from heavyweight.parameters import Parameters
-from heavyweight.paths import study_root
+from heavyweight.paths import study_file, study_root
 
-STUDY_FILE = "study.toml"
 INDICES = 2**15  # of prompts, for each pair of lengths
 
 
@@ -39,7 +38,7 @@ class Setting:
             NotInstalled: the server or the model's artefact is missing.
         """
         root = study_root()
-        study = design.load_study(root / STUDY_FILE)
+        study = design.load_study(study_file(root / parameters.runs / parameters.run))
         profile = study.profile(parameters.profile)
         arm = parameters.applied_to(study.arm(parameters.arm))
         model = study.model(parameters.model or profile.model)

@@ -59,7 +59,7 @@ def test_a_session_whose_cell_is_gone_is_left_to_do(tmp_path: Path) -> None:
                                                 file.cell.output_tokens) for file in s.cells()))
         for s in run.sessions()
     ]  # fmt: skip
-    done = Job(ROOT, STUDY.profile("emulated"), run, sessions, {})
+    done = Job(ROOT, STUDY, STUDY.profile("emulated"), run, sessions, {})
     complete = [s.name for s in sessions if s not in done.left()]
     assert complete
     folder = store.SessionFolder(run.path / complete[0])

@@ -17,6 +17,7 @@ from heavyweight.cli import (
     models,
     packing,
     physics,
+    reproduce,
     servers,
     study,
     verify,
@@ -49,6 +50,10 @@ study.app.command(epilog="Example: heavyweight study seal sweep")(verify.seal)
 app.command(epilog="Examples: heavyweight verify | heavyweight verify data/reference --json")(
     verify.verify
 )
+app.command(
+    epilog="Examples: heavyweight reproduce data/reference --plan | heavyweight reproduce "
+    "data/reference --blocks 3 | heavyweight reproduce data/reference --against quick-1",
+)(reproduce.reproduce)
 app.command(
     epilog="Examples: heavyweight load http://127.0.0.1:8000 --users 8 | heavyweight load "
     "http://127.0.0.1:11434 --api ollama-chat --rate 2 --seconds 60 | heavyweight load "

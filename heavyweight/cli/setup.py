@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from heavyweight import design, models, servers
+from heavyweight import models, servers
 from heavyweight.job import Job
 
 
@@ -16,7 +16,7 @@ def set_up(job: Job, progress: Callable[[str], None]) -> None:
     Raises:
         InstallFailed, NotInstalled: with the remedy.
     """
-    study = design.load_study(job.root / "study.toml")
+    study = job.study
     model = study.model(str(job.extra.get("model") or job.profile.model))
     if job.profile.needs_gpu:
         from heavyweight.doctor.gpu import refuse_unready  # not above: few runs need it

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from heavyweight import design, runner
-from heavyweight.cli.display import StudyDisplay
-from heavyweight.cli.output import AsJson, console, emit, errors, progress, say, table
+from heavyweight import design
+from heavyweight.cli.measuring import job_of, measure, print_run, study_here
+from heavyweight.cli.output import AsJson, console, emit, table
 from heavyweight.cli.price import GpuName, PricePerHour, price_of
 from heavyweight.cli.rental import print_rental, rental
 from heavyweight.cli.runs import all_runs, find_run, list_runs
-from heavyweight.cli.setup import set_up
 from heavyweight.cli.width import blocks_for, print_blocks, relative
-from heavyweight.errors import BadInput, ServerError
+from heavyweight.errors import BadInput
 from heavyweight.fitting import fitting, left_out
-from heavyweight.job import Job, expected_minutes, planned_calibration, prepare_job
+from heavyweight.job import expected_minutes, planned_calibration
 from heavyweight.machine import gpus
-from heavyweight.parameters import Parameters
 from heavyweight.paths import study_root
 
 app = typer.Typer(no_args_is_help=True, help="Plan a study, run it, look at it.")
@@ -35,45 +33,6 @@ RunArgument = Annotated[str, typer.Argument(help="A run's name or folder; empty:
 def known_model(name: str) -> str:
     """A model's name, if study.toml has it; BadInput otherwise."""
     return design.load_study(study_root() / "study.toml").model(name).name
-
-
-def _job(
-    profile: str, run: str, new: bool, arm: list[str] | None, blocks: int | None, **extra: Any
-) -> Job:
-    root = study_root()
-    study = design.load_study(root / "study.toml")
-    given = {key: value for key, value in extra.items() if value not in (None, False)}
-    chosen = study.profile(profile)
-    if chosen.needs_gpu and not gpus():
-        raise BadInput(
-            f"profile {profile!r} needs a GPU and there is none here",
-            "an NVIDIA GPU and its driver (`heavyweight doctor --gpu` says what is wrong)",
-            "run it on a GPU machine; here: --profile quick",
-        )
-    loaded = study.model(str(given.get("model") or chosen.model))
-    if arm:
-        chosen = chosen.model_copy(update={"arms": [study.arm(name).name for name in arm]})
-    for name, why in left_out(study, chosen, loaded, len(gpus())).items():
-        progress(f"left out: {name} {why}")
-    fitted = fitting(study, chosen, loaded, len(gpus()))
-    if arm:
-        arm = fitted.arms
-    else:
-        chosen = fitted
-    for name in arm or chosen.arms:
-        # Refuse a URL for the wrong arm and the like before anything is written.
-        Parameters.checked({"arm": study.arm(name).name, **given}).applied_to(study.arm(name))
-    return prepare_job(
-        root,
-        study,
-        chosen,
-        runs=root / "data" / "runs",
-        name=run or None,
-        new=new,
-        arms=arm,
-        blocks=blocks,
-        extra=given,
-    )
 
 
 @app.command(
@@ -226,46 +185,15 @@ def run_study(
         "port": port,
         "allow_remote": allow_remote,
     }
-    job = _job(profile, run_name, new, arm, blocks, **options)
-    failures: list[ServerError] = []
-    if job.left():
-        set_up(job, progress)
-        study = design.load_study(job.root / "study.toml")
-        minutes = expected_minutes(study, job.profile, all_runs())
-        with StudyDisplay(job, minutes, errors) as display:
-            failures = runner.execute(job, display.update)
-    else:
-        progress(f"{job.folder.run.run} is complete: nothing to do (--new begins another run).")
-    _print_summary(job.folder.path.name, as_json)
-    if page:
-        from heavyweight.report import report
-
-        made = report(job.folder.path, job.folder.path / "report.html", progress)
-        progress(f"The page: {say(made)}")
-    else:
-        progress(f"The page is made by: heavyweight report {job.folder.run.run}")
-    progress(f"The raw data: {say(job.folder.path)}")
-    if failures:
-        raise runner.unfinished(failures, job.folder.path.name)
-
-
-def _print_summary(name: str, as_json: bool) -> None:
-    from heavyweight.cli.experiments import print_experiment
-    from heavyweight.cli.tables import print_summary
-    from heavyweight.estimates import assess, summary
-
-    assessment = assess(find_run(name))
-    if as_json:
-        emit(summary(assessment))
-    else:
-        print_summary(assessment)
-        print_experiment(assessment)
+    study, file = study_here()
+    job = job_of(study, file, study.profile(profile), run_name, new, arm, blocks, **options)
+    measure(job, page, as_json)
 
 
 @app.command(epilog="Example: heavyweight study show quick-1 --json")
 def show(run: RunArgument = "", as_json: AsJson = False) -> None:
     """Throughput, and the ratio of the arms with its interval."""
-    _print_summary(str(find_run(run).path), as_json)
+    print_run(find_run(run), as_json)
 
 
 @app.command(epilog="Example: heavyweight study check smoke-1")

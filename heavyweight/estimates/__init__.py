@@ -48,6 +48,7 @@ from heavyweight.estimates.probes import (
     recycling_table,
 )
 from heavyweight.estimates.queues import queue_table
+from heavyweight.estimates.reproduction import reproduction_table
 from heavyweight.estimates.scaling import growth_table, scaling_table
 from heavyweight.estimates.selftest import self_test_table
 from heavyweight.estimates.slots import (
@@ -70,6 +71,6 @@ __all__ = [
     "memory_physics_table", "memory_ratio_table", "memory_slots_table", "memory_table",
     "methods_table", "moves_table", "objective_at_one_user", "plain_records", "precision_table",
     "probes_over_blocks", "probes_table", "queue_table", "rates_table", "ratio_table",
-    "recycling_table", "scaling_table", "search_table", "self_test_table", "slot_families",
-    "slots_table", "speeds_table", "summary", "throughput_table",
+    "recycling_table", "reproduction_table", "scaling_table", "search_table", "self_test_table",
+    "slot_families", "slots_table", "speeds_table", "summary", "throughput_table",
 ]  # fmt: skip

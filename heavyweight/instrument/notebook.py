@@ -12,10 +12,9 @@ from heavyweight.calibrations import FOLDER, InstrumentFolder
 from heavyweight.errors import StudyError
 from heavyweight.instrument.calibrating import calibrate, cells_of
 from heavyweight.parameters import InstrumentParameters
-from heavyweight.paths import study_root
+from heavyweight.paths import study_file, study_root
 from heavyweight.progress import Progress
 from heavyweight.run import commit_of, open_run_to_calibrate
-from heavyweight.setting import STUDY_FILE
 
 
 class Calibration:
@@ -31,7 +30,7 @@ class Calibration:
     def __init__(self, parameters: InstrumentParameters) -> None:
         self.parameters = parameters
         self._root = root = study_root()
-        self.study = study = design.load_study(root / STUDY_FILE)
+        self.study = study = design.load_study(study_file(root / parameters.runs / parameters.run))
         profile = study.profile(parameters.profile)
         self.timing = study.calibration(profile)
         if parameters.seconds is not None:

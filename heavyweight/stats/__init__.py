@@ -21,7 +21,7 @@ from heavyweight.stats.queueing import (
     saturation,
     utilisation,
 )
-from heavyweight.stats.ratios import log_ratio_t, mean_log_t
+from heavyweight.stats.ratios import log_quotient_welch, log_ratio_t, mean_log_t
 from heavyweight.stats.scaling import Scaling, usl
 from heavyweight.stats.steady import Cut, drift, effective_sample_size, mser5, shift, trend
 
@@ -46,6 +46,7 @@ __all__ = [
     "hierarchical",
     "holm",
     "little_gap",
+    "log_quotient_welch",
     "log_ratio_bca",
     "log_ratio_t",
     "mean_log_t",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
+from scipy import special, stats
 
 from heavyweight.stats.estimate import Estimate
 
@@ -105,3 +105,35 @@ def log_ratio_t(
         method,
         estimate.note,
     )
+
+
+def log_quotient_welch(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Quotient of two geometric means of independent samples, with Welch's t on the log scale.
+
+    For ratios of two studies whose blocks have nothing to do with each other; their spreads may
+    differ. Degrees of freedom by Welch (1947), Biometrika 34, 28-35.
+
+    Args:
+        first: positive numbers, one a block.
+        second: the same of the other study.
+        confidence: of the interval.
+
+    Returns:
+        The estimate; with one block on a side it has a value and no interval.
+
+    Raises:
+        ValueError: a side without values, or one that is not positive and finite.
+    """
+    sides = [np.asarray(side, dtype=float) for side in (first, second)]
+    value = mean_log_t(sides[0]).value / mean_log_t(sides[1]).value  # raises as promised
+    n = sum(side.size for side in sides)
+    method = "quotient of geometric means, Welch's t over blocks on the log scale"
+    if min(side.size for side in sides) < 2:
+        note = "one block on a side: no interval"
+        return Estimate(value, math.nan, math.nan, n, confidence, method, note)
+    logs = [np.log(side) for side in sides]
+    if all(np.ptp(side) == 0 for side in logs):
+        return Estimate(value, value, value, n, confidence, method, "all blocks are equal")
+    ends = stats.ttest_ind(*logs, equal_var=False).confidence_interval(confidence)
+    low, high = float(ends.low), float(ends.high)
+    return Estimate(value, _exp(low), _exp(high), n, confidence, method)

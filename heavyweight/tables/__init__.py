@@ -19,6 +19,7 @@ from heavyweight.tables.memory import (
 from heavyweight.tables.openloop import capacity, goodput_ratios, rates, searches
 from heavyweight.tables.precision import inside, methods, precision, self_test
 from heavyweight.tables.probes import probe_numbers, probe_sessions, probes
+from heavyweight.tables.reproduction import reproduction
 from heavyweight.tables.slots import contrasts, fairest, gains, memory_per_slot, slots
 from heavyweight.tables.study import (
     answers,
@@ -52,6 +53,6 @@ __all__ = [
     "main_length", "memory", "memory_parts", "memory_per_slot", "memory_physics",
     "memory_ratios", "memory_slots", "methods", "moves", "number", "percentile", "phases",
     "precision", "probe_numbers", "probe_sessions", "probes", "queue", "rates", "ratios",
-    "scaling", "searches", "self_test", "sessions", "slots", "speeds", "tally", "throughput",
-    "verdicts", "vram_held",
+    "reproduction", "scaling", "searches", "self_test", "sessions", "slots", "speeds", "tally",
+    "throughput", "verdicts", "vram_held",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heavyweight.stats import log_ratio_t, mean_log_t
+from heavyweight.stats import log_quotient_welch, log_ratio_t, mean_log_t
 from tests.stats import reference
 
 NUMERATOR = dict(enumerate((238.1, 251.9, 229.4, 247.3, 260.8, 233.6)))
@@ -98,3 +98,57 @@ def test_measured_coverage_of_simulated_studies(blocks):
         estimate = log_ratio_t(dict(enumerate(above)), dict(enumerate(below)))
         hits += estimate.low <= 4.0 <= estimate.high
     assert 0.938 < hits / studies < 0.962  # 3 sigma of 3,000 studies: 1.2%
+
+
+# R's data set sleep: hours of sleep gained on two drugs, and what t.test(extra ~ group) prints.
+SLEEP = (
+    (0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0),
+    (1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4),
+)
+
+
+def test_a_quotient_is_that_of_rs_welch_test():
+    first, second = (np.exp(side) for side in SLEEP)
+    found = log_quotient_welch(first, second)
+    assert math.log(found.value) == pytest.approx(0.75 - 2.33)
+    assert math.log(found.low) == pytest.approx(-3.3654832, abs=5e-8)
+    assert math.log(found.high) == pytest.approx(0.2054832, abs=5e-8)
+    assert found.n == 20
+
+
+@given(
+    st.lists(positive, min_size=2, max_size=8),
+    st.lists(positive, min_size=2, max_size=8),
+    st.floats(0.01, 100),
+)
+def test_a_quotient_turned_round_is_its_inverse_and_knows_no_unit(first, second, factor):
+    found = log_quotient_welch(first, second)
+    assert found.low <= found.value * (1 + 1e-9)
+    assert found.value <= found.high * (1 + 1e-9)
+    back = log_quotient_welch(second, first)
+    assert back.value == pytest.approx(1 / found.value)
+    if found.low > 0 and math.isfinite(found.high):
+        assert back.low == pytest.approx(1 / found.high, rel=1e-6)
+    scaled = log_quotient_welch([factor * x for x in first], [factor * x for x in second])
+    assert scaled.value == pytest.approx(found.value)
+
+
+def test_a_quotient_of_one_block_has_no_interval_and_of_equal_ones_no_width():
+    alone = log_quotient_welch([3.0], [2.0, 2.0])
+    assert alone.value == pytest.approx(1.5)
+    assert not alone.has_interval
+    equal = log_quotient_welch([3.0, 3.0], [2.0, 2.0])
+    assert (equal.low, equal.high) == (equal.value, equal.value)
+    with pytest.raises(ValueError, match="no values"):
+        log_quotient_welch([], [1.0])
+
+
+def test_a_quotients_interval_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(20260519)
+    inside = 0
+    for _ in range(2000):
+        first = np.exp(rng.normal(0.5, 0.02, 3))
+        second = np.exp(rng.normal(0.2, 0.10, 6))
+        found = log_quotient_welch(first, second)
+        inside += found.low <= math.exp(0.3) <= found.high
+    assert 0.935 <= inside / 2000 <= 0.97  # 95% +- 3 standard errors of 2,000 trials
