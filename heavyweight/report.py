@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import nbformat
@@ -251,16 +253,30 @@ def output_html(output: NotebookNode) -> Markup:
         return Markup("<pre>{}</pre>").format(output.text)
     data = output.get("data", {})
     if "image/png" in data:
-        image = output.metadata["image/png"]
-        return Markup(
-            '<figure><img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}"></figure>'
-        ).format(data["image/png"].strip(), image["alt"], image["width"], image["height"])
+        return figure_html(data, output.metadata["image/png"])
     if "text/html" in data:
         html = TABLE_STYLE.sub("", data["text/html"]).replace(' border="1"', "")
         table = Markup(LONG_WORDS.sub(r'<\1 class="words">\2</\1>', html))
         return Markup('<div class="table" role="region" tabindex="0" aria-label="table">{}</div>'
                       ).format(table)  # fmt: skip
     return Markup("<pre>{}</pre>").format(data["text/plain"]) if "text/plain" in data else Markup()
+
+
+def figure_html(data: Mapping[str, str], image: Mapping[str, Any]) -> Markup:
+    """A figure with its description, and a link by which its numbers are saved.
+
+    The numbers lie in the page: no host is asked for them.
+    """
+    shown = Markup('<img src="data:image/png;base64,{}" alt="{}" width="{}" height="{}">').format(
+        data["image/png"].strip(), image["alt"], image["width"], image["height"]
+    )
+    csv = data.get("text/csv", "")
+    if not csv:
+        return Markup("<figure>{}</figure>").format(shown)
+    return Markup(
+        '<figure>{}<figcaption><a download="{}.csv" href="data:text/csv;base64,{}">'
+        "Data of this figure (CSV)</a></figcaption></figure>"
+    ).format(shown, image["name"], base64.b64encode(csv.encode()).decode())
 
 
 def code_style() -> str:

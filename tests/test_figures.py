@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.text import Text
@@ -167,6 +169,22 @@ def test_a_notebook_is_given_the_same_bytes_and_a_description(drawn):
     assert base64.b64decode(first["image/png"]).startswith(b"\x89PNG")
     assert meta["image/png"]["alt"] == figure.alt
     assert "tok/s at 50" in first["text/plain"]
+
+
+def test_a_figure_has_the_numbers_that_it_shows(drawn, assessment):
+    for name, figure in drawn.items():
+        table = pd.read_csv(io.StringIO(figure.csv()))
+        assert len(table), name
+        assert figure._repr_mimebundle_()[0]["text/csv"] == figure.csv(), name
+    table = pd.read_csv(io.StringIO(drawn["ratio"].csv()))
+    ends = np.array(sorted(error_bars(drawn["ratio"])))
+    assert np.array(sorted(zip(table["low"], table["high"], strict=True))) == pytest.approx(
+        ends, rel=1e-4
+    )
+    timeline = pd.read_csv(io.StringIO(drawn["timeline"].csv()))
+    assert (timeline["sent_s"] <= timeline["first_text_s"]).all()
+    assert (timeline["first_text_s"] <= timeline["done_s"]).all()
+    assert timeline["error"].isna().all()
 
 
 def test_timeline_rows_are_the_cells_requests(drawn, folder):

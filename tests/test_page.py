@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import matplotlib.image
+import pandas as pd
 import pytest
 
 from tests import pages
@@ -109,6 +111,22 @@ def test_the_page_fits_the_screen(browse, page, tmp_path, width):
     small = "[...d.images].map(i => Math.round(i.getBoundingClientRect().width))"
     widths = measured(browse, page, tmp_path, width, f"Math.min(...{small})")
     assert int(widths) >= 500, "a figure's text is legible on a phone too"
+
+
+def test_the_data_of_every_figure_is_one_click_away(browse, page, tmp_path):
+    """A link below it saves them: the numbers are those that were drawn, and they have names."""
+    links = (
+        "[...d.querySelectorAll('figure')].map(f => f.querySelector('a[download]')).filter(Boolean)"
+    )
+    told = f"JSON.stringify({links}.map(a => [a.download, atob(a.href.split(',')[1])]))"
+    saved = json.loads(html.unescape(measured(browse, page, tmp_path, 820, told)))
+    assert len(saved) > 8
+    tables = {name: pd.read_csv(io.StringIO(text)) for name, text in saved}
+    assert not any(table.empty for table in tables.values()), [*tables]
+    throughput = tables["throughput-by-concurrent-users.csv"]
+    assert set(throughput["users"]) == {1, 4, 8, 50}
+    assert (throughput["low"] < throughput["tok_s"]).all()
+    assert {"ratio", "low", "high"} <= set(tables["how-many-times-the-throughput.csv"])
 
 
 def test_code_is_folded_away(browse, page, tmp_path):

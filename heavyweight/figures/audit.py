@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib import ticker
 from matplotlib.axes import Axes
@@ -74,10 +75,17 @@ def roofline(
         "Lines: users x memory bandwidth / weights read in a decode step; KV cache, compute and "
         "all overhead left out. Speculative decoding is outside of the bound."
     )
+    data = pd.DataFrame(
+        [
+            {"users": n, "published_tok_s": tok_s}
+            | {f"at most, {name} (tok/s)": n * step for name, step in steps.items()}
+            for n, tok_s in totals.items()
+        ]
+    )
     with look():
         figure, (axes,) = make(
-            Computed(), "Published throughput against the memory's bound", alt, height_in=3.9,
-            notes=[note],
+            Computed(), "Published throughput against the memory's bound", alt, data,
+            height_in=3.9, notes=[note],
         )  # fmt: skip
         palette = sns.color_palette("colorblind")
         for place, (name, step) in enumerate(steps.items()):
@@ -123,7 +131,7 @@ def ollama_curve(article: Article) -> StudyFigure:
     with look():
         figure, (axes,) = make(
             Computed(), "Ollama's published throughput, three ways to read a row", alt,
-            height_in=3.7, notes=[note],
+            pd.DataFrame(curves).rename_axis("users").reset_index(), height_in=3.7, notes=[note],
         )  # fmt: skip
         palette = sns.color_palette("colorblind")
         axes.axhline(single, color=GREY, linewidth=1.2)
@@ -161,9 +169,16 @@ def vram(needs: Sequence[Need]) -> StudyFigure:
         "Left of the line the published figure does not hold the weights. Bars: weights and the KV "
         f"cache of {USERS} user with {CONTEXT:,} tokens; activations and the runtime need more."
     )
+    data = pd.DataFrame(
+        [
+            {"row": need.row, "model": need.model.name, "published": need.fp16,
+             "weights_bytes": need.weights_bytes, "with_kv_cache_bytes": need.with_cache_bytes}
+            for need in needs
+        ]
+    )  # fmt: skip
     with look():
         figure, (axes,) = make(
-            Computed(), "Published FP16 memory against the bare weights", alt,
+            Computed(), "Published FP16 memory against the bare weights", alt, data,
             height_in=1.5 + 0.42 * len(needs), notes=[note],
         )  # fmt: skip
         palette = sns.color_palette("colorblind")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,6 +40,13 @@ class StudyFigure(Figure):
     """
 
     alt = ""
+    data = pd.DataFrame()
+
+    def csv(self) -> str:
+        """The numbers that it shows, six significant digits, one header line; empty: none."""
+        if self.data.empty:
+            return ""
+        return self.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
     def png(self, dpi: int = DPI) -> bytes:
         """The figure as PNG: the same bytes on each run of the same versions."""
@@ -49,11 +58,15 @@ class StudyFigure(Figure):
         return image.getvalue()
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
-        """PNG and description, for Jupyter."""
+        """PNG, description and data, for Jupyter."""
         width, height = self.get_size_inches()
         size = {"width": round(width * 100), "height": round(height * 100), "alt": self.alt}
+        size["name"] = re.sub(r"\W+", "-", self.get_suptitle().lower()).strip("-")
         encoded = base64.b64encode(self.png()).decode()
-        return {"image/png": encoded, "text/plain": f"Figure. {self.alt}"}, {"image/png": size}
+        shown = {"image/png": encoded, "text/plain": f"Figure. {self.alt}"}
+        if csv := self.csv():
+            shown["text/csv"] = csv
+        return shown, {"image/png": size}
 
 
 def look() -> AbstractContextManager[None]:
@@ -99,6 +112,7 @@ def make(
     provenance: Footing,
     title: str,
     alt: str,
+    data: pd.DataFrame,
     *,
     height_in: float = 3.6,
     notes: Iterable[str] = (),
@@ -110,6 +124,7 @@ def make(
         provenance: of the data.
         title: above the axes.
         alt: description for who cannot see it, without a closing stop.
+        data: the numbers that it shows, for who wants to have them.
         height_in: of the axes, in inches; the footer comes on top.
         notes: how to read it; before the setting.
         **grid: for ``Figure.subplots``.
@@ -128,6 +143,7 @@ def make(
         rect=(0, footer_in / height, 1, 1 - footer_in / height), w_pad=0.06, h_pad=0.06
     )
     figure = StudyFigure(figsize=(WIDTH_IN, height), layout=layout)
+    figure.data = data
     figure.alt = f"{alt}. {' '.join(provenance.footer())}"
     axes = figure.subplots(squeeze=False, **grid).ravel()
     figure.suptitle(title, x=0.012, ha="left", fontsize=11.5, fontweight="bold")

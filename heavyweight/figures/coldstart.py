@@ -57,7 +57,7 @@ def coldstart(
     rows = [int((totals["arm"] == arm).sum()) for arm in arms] or [3]
     with look():
         figure, axes = make(
-            provenance, "Where the time of a restart goes", alt,
+            provenance, "Where the time of a restart goes", alt, table,
             height_in=1.3 + 0.42 * sum(rows) + 0.55 * len(rows), notes=[note],
             nrows=len(rows), height_ratios=[n + 0.6 for n in rows],
         )  # fmt: skip
@@ -155,8 +155,9 @@ def ramp(starts: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     )
     with look():
         figure, axes = make(
-            provenance, "How soon a server is at full speed", alt, height_in=3.4, notes=[note],
-            ncols=max(1, len(arms)),
+            provenance, "How soon a server is at full speed", alt,
+            speeds[["session", "arm", "condition", "start_id", "request", "speeds_tok_s"]],
+            height_in=3.4, notes=[note], ncols=max(1, len(arms)),
         )  # fmt: skip
         palette = sns.color_palette("colorblind")
         for panel, arm in zip(axes, arms, strict=False):

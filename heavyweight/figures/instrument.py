@@ -51,7 +51,9 @@ def instrument(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     title = "The client's own error, p99"
     if rows.empty:
         with look():
-            figure, (axes,) = make(provenance, title, "The client was not calibrated", height_in=1)
+            figure, (axes,) = make(
+                provenance, title, "The client was not calibrated", rows, height_in=1
+            )
             axes.set_axis_off()
             axes.text(0, 0.5, "not measured in this run", color=GREY, va="center")
         return figure
@@ -63,7 +65,7 @@ def instrument(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     )
     with look():
         figure, panels = make(
-            provenance, title, alt, notes=[_note(rows)], height_in=5.0, nrows=2, ncols=3,
+            provenance, title, alt, rows, notes=[_note(rows)], height_in=5.0, nrows=2, ncols=3,
         )  # fmt: skip
         for axes, (name, heading) in zip(panels, PANELS.items(), strict=False):
             _errors(axes, rows, name)

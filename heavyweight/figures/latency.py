@@ -55,7 +55,7 @@ def latency(table: pd.DataFrame, quantity: str, provenance: Provenance) -> Study
     ]
     with look():
         figure, panels = make(
-            provenance, TITLES[quantity], alt, notes=notes, height_in=3.4,
+            provenance, TITLES[quantity], alt, table, notes=notes, height_in=3.4,
             ncols=len(percentiles), sharey=True,
         )  # fmt: skip
         for axes, percentile in zip(panels, percentiles, strict=True):

@@ -52,7 +52,7 @@ def lengths_map(
     )
     with look():
         figure, panels = make(
-            provenance, " / ".join(names), alt, height_in=3.1, notes=[note],
+            provenance, " / ".join(names), alt, rows, height_in=3.1, notes=[note],
             ncols=len(quantities), sharey=True,
         )  # fmt: skip
         asked = sorted(set(rows["prompt_tokens"].astype(int)))
@@ -93,7 +93,7 @@ def length_times(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     )
     with look():
         figure, panels = make(
-            provenance, "Reading and writing", alt, height_in=3.7, notes=[note], ncols=2
+            provenance, "Reading and writing", alt, known, height_in=3.7, notes=[note], ncols=2
         )
         for axes, (quantity, along, other, title, what, word) in zip(
             panels, panels_of, strict=True

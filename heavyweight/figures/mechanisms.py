@@ -59,7 +59,7 @@ def mechanisms(over: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     )
     with look():
         figure, (axes,) = make(
-            provenance, "What the servers do", alt or "No probe",
+            provenance, "What the servers do", alt or "No probe", over,
             height_in=0.75 + 0.53 * max(len(questions), 2), notes=[note],
         )  # fmt: skip
         axes.grid(visible=False)
@@ -119,8 +119,9 @@ def joining(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     rows = max(1, -(-len(arms) // 2))
     with look():
         figure, axes = make(
-            provenance, "A request joins a running one", alt, height_in=0.7 + 1.75 * rows,
-            notes=[note], nrows=rows, ncols=2 if len(arms) > 1 else 1, sharey=True,
+            provenance, "A request joins a running one", alt, table,
+            height_in=0.7 + 1.75 * rows, notes=[note], nrows=rows,
+            ncols=2 if len(arms) > 1 else 1, sharey=True,
         )  # fmt: skip
         for panel, arm in zip(axes, arms, strict=False):
             _joined(panel, table[table["arm"] == arm], provenance, arm)
@@ -185,7 +186,7 @@ def recycling(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     )
     with look():
         figure, (axes,) = make(
-            provenance, "How soon a freed slot is taken", alt,
+            provenance, "How soon a freed slot is taken", alt, table,
             height_in=0.9 + 0.5 * max(len(arms), 1), notes=[note],
         )  # fmt: skip
         for y, arm in enumerate(arms):

@@ -46,7 +46,7 @@ def memory_parts(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     with look():
         figure, (axes,) = make(
             provenance, f"Memory while {users} user{'s' if users > 1 else ''} are served", alt,
-            height_in=1.1 + BAR_IN * max(len(labels), 2), notes=[note],
+            table, height_in=1.1 + BAR_IN * max(len(labels), 2), notes=[note],
         )  # fmt: skip
         for place, label in enumerate(labels):
             _bar(axes, place, table[table["label"] == label].set_index("part"))
@@ -111,7 +111,7 @@ def kv_cache(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     )
     with look():
         figure, (axes,) = make(
-            provenance, "KV cache: reserved, assigned, used", alt,
+            provenance, "KV cache: reserved, assigned, used", alt, table,
             height_in=1.1 + BAR_IN * max(len(labels), 2), notes=[note],
         )  # fmt: skip
         for place, label in enumerate(labels):

@@ -84,7 +84,8 @@ def response(
     )
     with look():
         figure, panels = make(
-            provenance, "Response by offered rate", alt, notes=[note],
+            provenance, "Response by offered rate", alt,
+            rates[rates["quantity"].isin([name for name, _ in PANELS])], notes=[note],
             height_in=5.4, nrows=2, ncols=2, sharex=True, sharey="row",
         )  # fmt: skip
         for axes, (quantity, title) in zip(panels, PANELS, strict=True):
@@ -140,7 +141,10 @@ def goodput_by_rate(
         f"Dashed, with band: {CAPACITY}."
     )
     with look():
-        figure, (axes,) = make(provenance, "Goodput", alt, height_in=3.8, notes=[note])
+        figure, (axes,) = make(
+            provenance, "Goodput", alt, rates[rates["quantity"] == "goodput_per_s"],
+            height_in=3.8, notes=[note],
+        )  # fmt: skip
         axes.set_title(told, fontsize=9, fontweight="normal")
         _capacity_lines(axes, capacity, provenance)
         for arm in arms:
@@ -178,7 +182,7 @@ def highest_rate(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     )
     with look():
         figure, (axes,) = make(
-            provenance, "The highest rate that holds", alt, notes=[note],
+            provenance, "The highest rate that holds", alt, table, notes=[note],
             height_in=0.9 + 0.85 * max(len(blocks), 1),
         )  # fmt: skip
         for y, r in enumerate(blocks.itertuples()):

@@ -42,7 +42,12 @@ def growth(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     )
     with look():
         figure, (axes,) = make(
-            provenance, "How throughput grows with users", alt, height_in=3.6, notes=[note]
+            provenance,
+            "How throughput grows with users",
+            alt,
+            table,
+            height_in=3.6,
+            notes=[note],
         )
         arms = list(dict.fromkeys(table["arm"]))
         for place, arm in enumerate(arms):
@@ -85,7 +90,7 @@ def goodput(
         "open, thin: all requests a second."
     )
     with look():
-        figure, (axes,) = make(provenance, "Goodput", alt, height_in=3.6, notes=[note])
+        figure, (axes,) = make(provenance, "Goodput", alt, rows, height_in=3.6, notes=[note])
         arms = list(dict.fromkeys(rows["arm"]))
         for place, arm in enumerate(arms):
             mine = rows[rows["arm"] == arm]
@@ -123,7 +128,7 @@ def self_test(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     )
     with look():
         figure, (axes,) = make(
-            provenance, f"One arm against itself: {held} of {tested} intervals hold 1", alt,
+            provenance, f"One arm against itself: {held} of {tested} intervals hold 1", alt, table,
             height_in=0.9 + 0.26 * max(len(table), 3), notes=[note],
         )  # fmt: skip
         axes.axvline(1, color=INK, linewidth=1)

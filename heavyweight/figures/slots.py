@@ -57,7 +57,12 @@ def slots(
         note += f" Dashed, with a band for the interval: {provenance.labels[str(beside)]}."
     with look():
         figure, (axes,) = make(
-            provenance, "More slots: throughput", alt, height_in=3.9, notes=[note]
+            provenance,
+            "More slots: throughput",
+            alt,
+            pd.concat([mine, other]),
+            height_in=3.9,
+            notes=[note],
         )
         if mine.empty:
             nothing(axes)
@@ -103,7 +108,7 @@ def slots_map(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     )
     with look():
         figure, (axes,) = make(
-            provenance, "Which configuration for how many users", alt,
+            provenance, "Which configuration for how many users", alt, rows,
             height_in=1.1 + 0.42 * max(len(order), 2), notes=[note],
         )  # fmt: skip
         if rows.empty:
@@ -157,7 +162,9 @@ def slots_memory(
         "Student's t interval over blocks."
     )
     with look():
-        figure, (axes,) = make(provenance, "More slots: memory", alt, height_in=3.6, notes=[note])
+        figure, (axes,) = make(
+            provenance, "More slots: memory", alt, mine, height_in=3.6, notes=[note]
+        )
         if mine.empty:
             nothing(axes)
             return figure

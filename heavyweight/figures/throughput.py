@@ -46,7 +46,7 @@ def throughput(table: pd.DataFrame, cells: pd.DataFrame, provenance: Provenance)
     )
     with look():
         figure, (axes,) = make(
-            provenance, "Throughput by concurrent users", alt, height_in=3.9, notes=[note]
+            provenance, "Throughput by concurrent users", alt, table, height_in=3.9, notes=[note]
         )
         arms = [arm for arm in provenance.labels if arm in set(cells["arm"])]
         for place, arm in enumerate(arms):
@@ -97,9 +97,10 @@ def ratio(
         "(Student's t over blocks, log scale); no bar: a single block. "
         "Above 1 the first-named server is faster."
     )
+    data = pd.concat([tables[name].assign(contrast=label) for name, label in names.items()])
     with look():
         figure, (axes,) = make(
-            provenance, "How many times the throughput", alt, height_in=3.9, notes=[note]
+            provenance, "How many times the throughput", alt, data, height_in=3.9, notes=[note]
         )
         axes.axhline(1, color=GREY, linewidth=1.2)
         for place, (name, label) in enumerate(names.items()):

@@ -116,8 +116,8 @@ def timeline(cells: Sequence[Shown], provenance: Provenance) -> StudyFigure:
     heights = [h for own in strips for h in (tall_in, *[STRIP_IN] * len(own))]
     with look():
         figure, panels = make(
-            provenance, title, alt, notes=notes, nrows=len(heights), sharex=True,
-            height_in=0.9 + sum(heights), gridspec_kw={"height_ratios": heights},
+            provenance, title, alt, _data(cells, span_s), notes=notes, nrows=len(heights),
+            sharex=True, height_in=0.9 + sum(heights), gridspec_kw={"height_ratios": heights},
         )  # fmt: skip
         free = iter(panels)
         for shown, own in zip(cells, strips, strict=True):
@@ -127,6 +127,25 @@ def timeline(cells: Sequence[Shown], provenance: Provenance) -> StudyFigure:
         same_scales(figure.axes)
         panels[-1].set_xlabel("time from the start of the window (s)")
     return figure
+
+
+def _data(cells: Sequence[Shown], span_s: float) -> pd.DataFrame:
+    """The requests that are drawn: times in s from the start of the window."""
+    tables = []
+    for shown in cells:
+        rows = shown.requests.dropna(subset="sent_ns")
+        first_ns = [c[0] if len(c) else np.nan for c in rows["chunk_ns"]]
+        times = {"sent_s": rows["sent_ns"], "first_text_s": first_ns, "done_s": rows["done_ns"]}
+        table = pd.DataFrame(
+            {"arm": shown.cell.arm, "user": rows["user"]}
+            | {
+                name: (np.asarray(ns, dtype=float) - shown.cell.window_start_ns) / 1e9
+                for name, ns in times.items()
+            }
+            | {"error": rows["error"]}
+        )
+        tables.append(table[(table["done_s"] > 0) & (table["sent_s"] < span_s)])
+    return pd.concat(tables)
 
 
 def _panel(axes: Axes, shown: Shown, span_s: float, provenance: Provenance) -> None:

@@ -51,7 +51,7 @@ def scoreboard(verdicts: Sequence[Verdict], provenance: Provenance) -> StudyFigu
     ]
     with look():
         figure, (axes,) = make(
-            provenance, "The article's claims against what was measured", alt,
+            provenance, "The article's claims against what was measured", alt, _data(rows),
             height_in=1.0 + ROW_IN * max(len(rows), 2), notes=notes,
         )  # fmt: skip
         if rows:
@@ -60,6 +60,23 @@ def scoreboard(verdicts: Sequence[Verdict], provenance: Provenance) -> StudyFigu
             axes.set_axis_off()
             axes.text(0.5, 0.5, NOTHING, ha="center", va="center", transform=axes.transAxes)
     return figure
+
+
+def _data(rows: Sequence[Row]) -> pd.DataFrame:
+    """What the board shows, one row a mark."""
+    made = []
+    for verdict, part in rows:
+        assert part.estimate is not None  # rows have one
+        published = [p.value for p in verdict.claim.published if p.value is not None]
+        made.append(
+            {
+                "claim": verdict.claim.id, "of": part.of, "unit": part.unit,
+                "published": published[0] if len(published) == 1 else None,
+                "value": part.estimate.value, "low": part.estimate.low, "high": part.estimate.high,
+                "answer": part.answer, "after_holm": part.adjusted,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(made)
 
 
 def _draw(axes: Axes, rows: Sequence[Row]) -> None:
@@ -178,6 +195,7 @@ def tally(counts: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     with look():
         figure, (axes,) = make(
             provenance, f"{counts.loc['all', 'claims']} claims by kind and verdict", alt,
+            counts.rename_axis("kind").reset_index(),
             height_in=2.9, notes=[note],
         )  # fmt: skip
         left = pd.Series(0, index=kinds.index)
