@@ -38,7 +38,11 @@ experiments: $(READY) ## measure the six experiments, then make their pages (GPU
 	done
 
 # Tests that time something have the machine for themselves; the others share it.
-TIMED := $(addprefix tests/,emulator instrument load loadtest servers telemetry test_benchmarks.py \
+TIMED := $(addprefix tests/,instrument loadtest test_benchmarks.py \
+  $(addprefix emulator/test_,emulator.py http.py timing.py) \
+  $(addprefix load/test_,client.py closed.py open.py pacing.py process.py) \
+  $(addprefix servers/test_,base.py ports.py process.py) \
+  $(addprefix telemetry/test_,processes.py recorder.py snapshot.py) \
   $(addprefix experiments/test_,mechanisms.py openloop.py parallel.py streams.py))
 TESTS := $(BIN)/python -m pytest
 

@@ -11,16 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from heavyweight.cli.app import app
+from tests.command import ROOT, heavyweight
 
-ROOT = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).parent / "heavyweight"
-
-
-def heavyweight(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    """Run the command as a user does."""
-    return subprocess.run(
-        [COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +62,12 @@ def test_bad_input_is_one_message_and_exit_code_2(arguments: tuple[str, ...], to
 
 
 def test_outside_a_checkout(tmp_path: Path) -> None:
-    done = heavyweight("study", "plan", cwd=tmp_path)
+    """In a process of its own, as a user calls it."""
+    done = subprocess.run(
+        [COMMAND, "study", "plan"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert not done.stdout
+    assert "Traceback" not in done.stderr
     assert done.returncode == 2
     assert "study.toml" in done.stderr
 

@@ -29,7 +29,7 @@ PROFILE = """
 [profiles.faulty]
 about = "servers that break, each in its way"
 model = "emulated"
-arms = ["good", "breaks", "lies", "liar", "crashes", "absent"]
+arms = ["good", "breaks", "lies", "liar", "crashes"]
 contrasts = { A = ["good", "breaks"] }
 users = [1, 2]
 output_tokens = 8
@@ -39,7 +39,7 @@ min_requests = 30
 min_waves = 4
 cap_seconds = 12
 instrument_seconds = 0.5
-session_minutes = { good = 0.1, breaks = 0.1, lies = 0.1, liar = 0.1, crashes = 0.1, absent = 0.1 }
+session_minutes = { good = 0.1, breaks = 0.1, lies = 0.1, liar = 0.1, crashes = 0.1 }
 """
 FLAGS: dict[str, list[str]] = {
     "good": [],
@@ -47,7 +47,6 @@ FLAGS: dict[str, list[str]] = {
     "lies": ["--fault", "other-model", "--fault-every", "7"],
     "liar": ["--fault", "other-model"],
     "crashes": ["--fault", "crash", "--fault-every", "20"],
-    "absent": ["--slots", "0"],  # it ends as soon as it is started
 }
 
 
@@ -76,7 +75,6 @@ def test_the_study_goes_on_with_the_next_and_says_what_failed(studied) -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "session(s) of r could not be finished" in done.stderr
-    assert "absent" in done.stderr
     assert "liar" in done.stderr
     assert "answered by somebody-elses" in done.stderr
     assert {"good", "breaks", "lies"} <= set(found.cells["arm"])

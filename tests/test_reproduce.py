@@ -16,7 +16,7 @@ from heavyweight.paths import STUDY_FILE
 from heavyweight.store import RunFolder
 from heavyweight.tables import reproduction
 from tests.synthetic import ARMS, STUDY, SyntheticArm, write_run
-from tests.test_cli import heavyweight
+from tests.command import heavyweight
 
 SLOWER = (ARMS[0], SyntheticArm(ARMS[1].name, ARMS[1].label, slots=64, itl_ms=4.0, crowding=0.05))
 
