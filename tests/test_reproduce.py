@@ -15,8 +15,8 @@ from heavyweight.estimates import assess, reproduction_table
 from heavyweight.paths import STUDY_FILE
 from heavyweight.store import RunFolder
 from heavyweight.tables import reproduction
-from tests.synthetic import ARMS, STUDY, SyntheticArm, write_run
 from tests.command import heavyweight
+from tests.synthetic import ARMS, STUDY, SyntheticArm, write_run
 
 SLOWER = (ARMS[0], SyntheticArm(ARMS[1].name, ARMS[1].label, slots=64, itl_ms=4.0, crowding=0.05))
 
