@@ -32,8 +32,10 @@ $(READY): requirements.lock pyproject.toml
 study: $(READY) ## measure (PROFILE=quick), then make the page
 	@$(HEAVYWEIGHT) study run --profile $(PROFILE) --page
 
+EXPERIMENTS = $$($(BIN)/python -c 'from heavyweight.kinds import EXPERIMENTS as e; print(*list(e)[1:])')
+
 experiments: $(READY) ## measure the six experiments, then make their pages (GPU=gpu- on a GPU)
-	@for name in mechanisms coldstart memory openloop lengths parallel; do \
+	@for name in $(EXPERIMENTS); do \
 	  $(HEAVYWEIGHT) study run --profile $(GPU)$$name --page || exit; \
 	done
 

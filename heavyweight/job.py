@@ -45,7 +45,7 @@ class Job:
             return False
         folder = store.SessionFolder(path)
         cells = [file.cell for file in folder.cells()]  # raises if one is damaged
-        if step.experiment not in design.LOADED:
+        if not step.loaded:
             return folder.record.complete  # the session itself knows what it was to measure
         there = {(c.users, c.prompt_tokens_target, c.output_tokens) for c in cells}
         planned = {(one.users, one.prompt_tokens, one.output_tokens) for one in step.loads}

@@ -116,14 +116,14 @@ class Parameters(NotebookParameters):
             for key in ("base_url", "served_model", "extra_body")
             if (value := getattr(self, key)) is not None
         }
-        if given and arm.server != "openai":
+        if given and arm.started:
             raise BadInput(
                 f"{next(iter(given))} given for arm {arm.name!r}",
                 "to be used with an arm whose server is not started by the study",
                 "use the arm 'openai'",
             )
         changed = arm.model_copy(update=given)
-        if changed.server == "openai" and not changed.base_url:
+        if not changed.started and not changed.base_url:
             raise BadInput(
                 f"arm {arm.name!r} has no URL",
                 "the address of a running server that speaks the OpenAI API",

@@ -22,22 +22,12 @@ from heavyweight import claims, paths, tables
 from heavyweight.errors import StoreError, StudyError
 from heavyweight.estimates import Assessment, assess
 from heavyweight.figures import Provenance
+from heavyweight.kinds import EXPERIMENTS, VERDICTS
 from heavyweight.store import RunFolder, write_text
 from heavyweight.together import together
 
-VERDICTS = "verdicts"
 REPORT = "report"  # folder of the executed analyses in a run's
-NOTEBOOKS = {
-    "session": (
-        VERDICTS, "throughput", "latency", "scaling", "precision", "instrument", "audit",
-    ),
-    "coldstart": ("coldstart",),
-    "parallel": ("parallel", "throughput", "latency", "instrument"),
-    "openloop": ("openloop", "instrument"),
-    "mechanisms": ("mechanisms",),
-    "memory": ("memory",),
-    "lengths": ("lengths", "instrument"),
-}  # fmt: skip
+NOTEBOOKS = {name: experiment.analyses for name, experiment in EXPERIMENTS.items()}
 """The analyses that are made of a run, by the experiment that it measured."""
 
 HEADING = re.compile(r'<h([1-3]) id="([^"]+)">(.*?)</h\1>', re.DOTALL)

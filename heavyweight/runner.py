@@ -20,7 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from heavyweight import processes, progress, sealing, store
-from heavyweight.design import LOADED, PlannedCalibration, Step
+from heavyweight.design import PlannedCalibration, Step
 from heavyweight.errors import (
     BadInput,
     NotInstalled,
@@ -134,7 +134,7 @@ def _parameters(job: Job, step: Step) -> dict[str, object]:
     }
     if isinstance(step, PlannedCalibration):
         return {**shared, "users": list(step.users), "rates": list(step.rates)}
-    if step.experiment in LOADED and not job.profile.lengths:
+    if step.loaded and not job.profile.lengths:
         shared["users"] = list(step.users)
     return {**shared, "arm": step.arm, "block": step.block, "order": step.order, **job.extra}
 

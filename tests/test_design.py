@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from heavyweight import design, identity
 from heavyweight.errors import BadInput
+from heavyweight.kinds import EXPERIMENTS
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "study.toml").read_text()
@@ -125,7 +125,7 @@ def test_every_pair_of_lengths_is_a_load_with_prompts_of_its_own(study: design.S
 
 def test_every_experiment_has_a_profile_and_a_notebook(study: design.Study) -> None:
     planned = {profile.experiment for profile in study.profiles.values()}
-    assert planned == set(get_args(design.Experiment))
+    assert planned == set(EXPERIMENTS)
     for name in planned:
         assert (ROOT / "notebooks" / f"{name}.ipynb").exists()
 

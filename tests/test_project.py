@@ -7,15 +7,16 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import get_args
 
 import nbformat
 import pytest
 import yaml
 
-from heavyweight.design import Experiment, load_study
+from heavyweight.design import load_study
 from heavyweight.dictionary import markdown
+from heavyweight.kinds import EXPERIMENTS, SERVERS
 from heavyweight.readme import block
+from heavyweight.servers import adapter
 from heavyweight.store import RunFolder
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +37,7 @@ def test_every_module_belongs_to_a_half_or_to_both() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     sides = {m for c in contracts["contracts"] for m in c["source_modules"]}
     both = {"store", "records", "calibrations", "recordings", "loadtest", "errors", "paths",
-            "dictionary", "cli", "packing", "sealing"}  # fmt: skip
+            "dictionary", "cli", "packing", "sealing", "kinds"}  # fmt: skip
     for path in sorted((ROOT / "heavyweight").iterdir()):
         name = path.stem
         if name.startswith("_") or name == "templates":
@@ -120,7 +121,7 @@ TO_BE_MEASURED = {"openloop", "parallel", "lengths"}  # their analyses are commi
 def test_every_other_experiment_has_a_reference_run_of_real_servers() -> None:
     runs = {folder.name: RunFolder.open(folder).run for folder in REFERENCES}
     names = {"session": "reference"} | {
-        name: f"reference-{name}" for name in get_args(Experiment) if name != "session"
+        name: f"reference-{name}" for name in EXPERIMENTS if name != "session"
     }
     there = {name for name, folder in names.items() if folder in runs}
     assert there == set(names) - TO_BE_MEASURED
@@ -128,6 +129,10 @@ def test_every_other_experiment_has_a_reference_run_of_real_servers() -> None:
         run = runs[names[name]]
         assert run.experiment == name
         assert not run.emulated
+
+
+def test_the_adapter_of_each_kind_of_server_is_there_and_knows_its_name() -> None:
+    assert {adapter(name).kind for name in SERVERS} == set(SERVERS)
 
 
 def test_the_readmes_profiles_are_those_of_the_study() -> None:

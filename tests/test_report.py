@@ -6,14 +6,14 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import get_args
 
 import nbformat
 import pytest
 
-from heavyweight import design, estimates, report, tables
+from heavyweight import estimates, report, tables
 from heavyweight.article import latency_beside, load_article, throughput_beside
 from heavyweight.errors import StoreError, StudyError
+from heavyweight.kinds import EXPERIMENTS
 from heavyweight.paths import study_root
 from heavyweight.store import RunFolder, write_json
 from tests import pages
@@ -72,7 +72,7 @@ def test_a_committed_notebook_tells_nothing_of_the_machine(path):
 def test_every_analysis_is_on_the_page_of_an_experiment():
     named = {name for names in report.NOTEBOOKS.values() for name in names}
     assert named == {path.stem for path in NOTEBOOKS}
-    assert set(report.NOTEBOOKS) == set(get_args(design.Experiment))
+    assert set(report.NOTEBOOKS) == set(EXPERIMENTS)
 
 
 # ------------------------------------------------------------------ tables

@@ -10,11 +10,12 @@ from heavyweight import servers
 from heavyweight.cli.output import AsJson, console, emit, progress, say, table
 from heavyweight.design import load_study
 from heavyweight.errors import BadInput, NotInstalled
+from heavyweight.kinds import SERVERS
 from heavyweight.paths import study_root
 from heavyweight.servers.lock import SessionLock
 
 app = typer.Typer(no_args_is_help=True, help="Install the servers and say what is installed.")
-NAMES = ("ollama", "vllm")
+NAMES = tuple(name for name, kind in SERVERS.items() if kind.installable)
 
 
 @app.command(epilog="Example: heavyweight servers install ollama")

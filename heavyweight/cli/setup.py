@@ -23,7 +23,7 @@ def set_up(job: Job, progress: Callable[[str], None]) -> None:
 
         refuse_unready(job.root, study, job.profile, model)
     arms = [study.arm(name) for name in job.profile.arms]
-    kinds = {arm.server for arm in arms} & {"ollama", "vllm"}
+    kinds = {arm.server for arm in arms if arm.installable}
     for kind in sorted(kinds):
         servers.install(kind, progress)
     wanted = sorted({arm.artefact for arm in arms} - {"none"})

@@ -1,7 +1,6 @@
 """study.toml -> a validated plan: arms, loads, blocks in random order."""
 
 from heavyweight.design.plan import (
-    LOADED,
     Load,
     PlannedCalibration,
     PlannedSession,
@@ -16,7 +15,6 @@ from heavyweight.design.study import (
     Arm,
     Calibration,
     Emulate,
-    Experiment,
     Model,
     Open,
     Profile,
@@ -27,7 +25,7 @@ from heavyweight.design.study import (
 )
 
 __all__ = [
-    "LOADED", "Arm", "Calibration", "Emulate", "Experiment", "Load", "Model", "Open",
+    "Arm", "Calibration", "Emulate", "Load", "Model", "Open",
     "PlannedCalibration", "PlannedSession", "Profile", "Same", "Step", "Study", "did_you_mean",
     "load_order", "load_study", "loads", "plan", "session_name", "stream",
 ]  # fmt: skip

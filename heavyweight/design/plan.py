@@ -12,10 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heavyweight.design.study import Experiment, Profile, Study
-
-LOADED: frozenset[Experiment] = frozenset({"session", "parallel", "memory", "lengths"})
-"""Experiments whose sessions measure closed loops that are known before."""
+from heavyweight.design.study import Profile, Study
+from heavyweight.kinds import EXPERIMENTS
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class PlannedSession:
     order: int
     arm: str
     loads: tuple[Load, ...]
-    experiment: Experiment = "session"
+    experiment: str = "session"
     rates: int = 0  # open loops after the closed ones
 
     @property
@@ -59,6 +57,11 @@ class PlannedSession:
     def users(self) -> tuple[int, ...]:
         """Users of its loads, each once, in the order in which they come."""
         return tuple(dict.fromkeys(load.users for load in self.loads))
+
+    @property
+    def loaded(self) -> bool:
+        """Whether all that it measures is closed loops that are known before."""
+        return EXPERIMENTS[self.experiment].loads == "closed"
 
     @property
     def cells(self) -> int:

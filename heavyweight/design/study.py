@@ -10,8 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from heavyweight.errors import BadInput
-
-EMULATED = "emulated"
+from heavyweight.kinds import EXPERIMENTS, SERVERS
 
 
 class _Table(BaseModel):
@@ -51,7 +50,7 @@ class Arm(_Table):
 
     name: str = ""
     label: str
-    server: Literal["ollama", "vllm", "openai", "emulated"]
+    server: str
     version: str | None = None
     artefact: Literal["gguf-q4", "gguf-f16", "checkpoint", "checkpoint-awq", "none"]
     slots: int | None = Field(default=None, ge=1)
@@ -66,13 +65,24 @@ class Arm(_Table):
     @property
     def emulated(self) -> bool:
         """Whether the arm imitates a server: its data is never evidence."""
-        return self.server == EMULATED
+        return SERVERS[self.server].imitates
+
+    @property
+    def started(self) -> bool:
+        """Whether the study starts and stops its server."""
+        return SERVERS[self.server].started
+
+    @property
+    def installable(self) -> bool:
+        """Whether `heavyweight servers install` fetches its server."""
+        return SERVERS[self.server].installable
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.emulated and self.emulate is None:
+        _known("server", self.server, SERVERS)
+        if self.server == "emulated" and self.emulate is None:
             raise ValueError("an emulated arm needs emulate = { api, ttft_ms, itl_ms }")
-        if self.server in ("ollama", "vllm") and (self.version is None or self.slots is None):
+        if self.installable and (self.version is None or self.slots is None):
             raise ValueError(f"an arm of {self.server} needs version and slots")
         return self
 
@@ -92,11 +102,6 @@ class Calibration(_Table):
     itl_ms: float = Field(default=10, gt=0)
     output_tokens: int = Field(default=16, ge=2)
     seconds: float = Field(default=10, gt=0, description="length of each load's window")
-
-
-Experiment = Literal[
-    "session", "coldstart", "parallel", "openloop", "mechanisms", "memory", "lengths"
-]
 
 
 class Open(_Table):
@@ -132,7 +137,7 @@ class Profile(_Table):
 
     name: str = ""
     about: str
-    experiment: Experiment = "session"
+    experiment: str = "session"
     model: str
     arms: list[str] = Field(min_length=1)
     contrasts: dict[str, tuple[str, str]] = {}
@@ -153,9 +158,11 @@ class Profile(_Table):
 
     @model_validator(mode="after")
     def _loads(self) -> Self:
+        _known("experiment", self.experiment, EXPERIMENTS)
+        planned = EXPERIMENTS[self.experiment].loads
         if len(set(self.users)) != len(self.users) or min(self.users, default=1) < 1:
             raise ValueError(f"users = {self.users}: each load once, from 1 up")
-        if not self.users and self.experiment not in ("coldstart", "mechanisms"):
+        if not self.users and planned != "none":
             raise ValueError(f"experiment {self.experiment} needs users")
         if len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms = {self.arms}: each arm once")
@@ -164,8 +171,8 @@ class Profile(_Table):
             or min(map(min, self.lengths), default=1) < 1
         ):
             raise ValueError(f"lengths = {self.lengths}: each pair once, from 1 up")
-        if (self.experiment == "openloop") != (self.open is not None):
-            raise ValueError("experiment openloop, and no other, needs the table open")
+        if (planned == "open") != (self.open is not None):
+            raise ValueError("an experiment of open loops, and no other, needs the table open")
         return self
 
 

@@ -228,7 +228,7 @@ def _ecc(cards: Sequence[Card]) -> Finding:
 def _disk(arms: Sequence[Arm], model: Model, missing: Sequence[str]) -> Finding:
     """Room for weights that are not there, for servers that are not, and for the run."""
     need_bytes = disk_bytes(model, missing) + RUN_BYTES
-    kinds = {arm.server for arm in arms} & {"ollama", "vllm"}
+    kinds = {arm.server for arm in arms if arm.installable}
     if not all(_installed(kind, arms) for kind in kinds):
         need_bytes += SERVERS_BYTES
     free = shutil.disk_usage(cache_dir()).free

@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 import pandas as pd
 
 from heavyweight import design, load
-from heavyweight.design import Arm, Experiment
+from heavyweight.design import Arm
 from heavyweight.errors import BadInput
 from heavyweight.experiments import disk
 from heavyweight.load.first import PROMPT_TOKENS
@@ -62,7 +62,7 @@ def conditions_of(arm: Arm) -> list[Condition]:
     Raises:
         BadInput: the study does not start the arm's server.
     """
-    if arm.server == "openai":
+    if not arm.started:
         raise BadInput(
             f"arm {arm.name!r} is a server that the study does not start",
             "one that it starts and stops",
@@ -87,7 +87,7 @@ class ColdstartSession(ServerSession):
     nothing of the study's own.
     """
 
-    experiments: ClassVar[frozenset[Experiment]] = frozenset({"coldstart"})
+    experiments: ClassVar[frozenset[str]] = frozenset({"coldstart"})
     asks_first: ClassVar[bool] = False
 
     def __init__(self, parameters: Parameters) -> None:

@@ -13,7 +13,7 @@ from typing import ClassVar
 import pandas as pd
 
 from heavyweight import servers, store
-from heavyweight.design import Arm, Experiment
+from heavyweight.design import Arm
 from heavyweight.errors import ServerError
 from heavyweight.experiments.footprint import Footprint, vram_used_bytes
 from heavyweight.experiments.probes import Mechanism, Observation, Prober, Value, mechanisms_for
@@ -32,7 +32,7 @@ class Mechanisms(ServerSession):
     The server is started on the port that it comes with, where that is free.
     """
 
-    experiments: ClassVar[frozenset[Experiment]] = frozenset({"mechanisms"})
+    experiments: ClassVar[frozenset[str]] = frozenset({"mechanisms"})
 
     def __init__(self, parameters: Parameters) -> None:
         super().__init__(parameters)

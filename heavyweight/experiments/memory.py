@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from heavyweight import design, store, workload
-from heavyweight.design import Experiment, Load
+from heavyweight.design import Load
 from heavyweight.errors import BadInput, ServerError
 from heavyweight.experiments import kv_cache, kv_probe
 from heavyweight.experiments.footprint import Footprint, Watch, vram_used_bytes
@@ -48,11 +48,11 @@ Row = dict[str, float | int | str | bool | None]
 class Memory(Session):
     """One server's memory from its start to its loads; see :class:`Session`."""
 
-    experiments: ClassVar[frozenset[Experiment]] = frozenset({"memory"})
+    experiments: ClassVar[frozenset[str]] = frozenset({"memory"})
 
     def __init__(self, parameters: Parameters) -> None:
         super().__init__(parameters)
-        if self.setting.arm.server == "openai":
+        if not self.setting.arm.started:
             raise BadInput(
                 f"arm {self.setting.arm.name!r}: the study does not start that server",
                 "an arm whose processes can be looked at",

@@ -23,7 +23,7 @@ import pandas as pd
 
 from heavyweight import design, load, store
 from heavyweight.arrivals import NS_PER_S, schedule
-from heavyweight.design import Experiment, Load, Open
+from heavyweight.design import Load, Open
 from heavyweight.errors import BadInput, ServerError, StudyError
 from heavyweight.load import Arrivals
 from heavyweight.records import Cell, Probe
@@ -50,7 +50,7 @@ class Share:
 class OpenLoopSession(Session):
     """One server under closed loops, then under open ones, then searched for its highest rate."""
 
-    experiments: ClassVar[frozenset[Experiment]] = frozenset({"openloop"})
+    experiments: ClassVar[frozenset[str]] = frozenset({"openloop"})
 
     @property
     def open(self) -> Open:

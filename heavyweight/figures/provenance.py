@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from heavyweight.errors import StoreError
+from heavyweight.kinds import SERVERS
 from heavyweight.records import Cell, Machine, Session
 from heavyweight.store import RunFolder
-
-SERVERS = {"ollama": "Ollama", "vllm": "vLLM", "openai": "OpenAI API", "emulated": "emulated"}
 
 
 @dataclass(frozen=True)
@@ -105,9 +104,13 @@ def _lengths(cells: list[Cell]) -> str:
     )  # fmt: skip
 
 
+def _title(server: str) -> str:
+    return SERVERS[server].title if server in SERVERS else server
+
+
 def _versions(sessions: list[Session]) -> str:
     seen = {
-        f"{SERVERS[s.identity.server]} {s.identity.version or '(version not told)'}"
+        f"{_title(s.identity.server)} {s.identity.version or '(version not told)'}"
         for s in sessions
         if s.identity
     }

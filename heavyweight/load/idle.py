@@ -8,8 +8,9 @@ import re
 
 import aiohttp
 
+from heavyweight.kinds import SERVERS
+
 WAIT_S = 5.0  # a server may publish its counters a little later than they change
-_ROUTES = {"vllm": "/metrics", "emulated": "/emulator/state"}
 _VLLM = re.compile(r"^vllm:num_requests_(?:running|waiting)(?:\{[^}]*\})?\s+(\S+)$", re.M)
 
 
@@ -38,9 +39,10 @@ async def idle(server: str, base_url: str) -> bool | None:
     Returns:
         None where the server cannot be asked or does not say.
     """
-    if server not in _ROUTES:
+    path = SERVERS[server].idle_path
+    if path is None:
         return None
-    url = base_url.rstrip("/").removesuffix("/v1") + _ROUTES[server]
+    url = base_url.rstrip("/").removesuffix("/v1") + path
     count: float | None = None
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WAIT_S)) as session:
         for _ in range(int(WAIT_S / 0.25)):

@@ -11,7 +11,7 @@ from heavyweight.records.columns import NS
 class ServerIdentity(Record):
     """What answered on the port: checked, not assumed."""
 
-    server: Literal["ollama", "vllm", "openai", "emulated"] = unit("kind of server")
+    server: str = unit("kind of server")
     version: str | None = unit(
         "version as the server itself said; null: it has no such route", default=None
     )

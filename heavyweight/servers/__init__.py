@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Literal
 
 from heavyweight.errors import BadInput
+from heavyweight.kinds import SERVERS
 from heavyweight.machine import usable_cores
 from heavyweight.servers.base import (
     Installed,
@@ -15,23 +17,22 @@ from heavyweight.servers.base import (
     check_port_free,
     free_port,
 )
-from heavyweight.servers.emulated import EmulatedServer
-from heavyweight.servers.ollama import OllamaServer
-from heavyweight.servers.openai import OpenaiServer
 from heavyweight.servers.ports import port_for
-from heavyweight.servers.vllm import VllmServer
 
 if TYPE_CHECKING:
     from heavyweight.design import Arm
 
 __all__ = [
-    "Installed", "ManagedProcess", "Progress", "Server", "ServerConfig", "check_port_free",
-    "cores", "free_port", "install", "installed", "port_for", "server_for",
+    "Installed", "ManagedProcess", "Progress", "Server", "ServerConfig", "adapter",
+    "check_port_free", "cores", "free_port", "install", "installed", "port_for", "server_for",
 ]  # fmt: skip
 
-KINDS: dict[str, type[Server]] = {
-    kind.kind: kind for kind in (OllamaServer, VllmServer, OpenaiServer, EmulatedServer)
-}
+
+def adapter(kind: str) -> type[Server]:
+    """The class of a kind of server, as :data:`heavyweight.kinds.SERVERS` names it."""
+    module, _, name = SERVERS[kind].adapter.partition(":")
+    found: type[Server] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def server_for(arm: Arm, allow_remote: bool = False) -> Server:
@@ -44,9 +45,7 @@ def server_for(arm: Arm, allow_remote: bool = False) -> Server:
     Raises:
         BadInput: the arm's URL cannot be used.
     """
-    if arm.server == OpenaiServer.kind:
-        return OpenaiServer(arm, allow_remote)
-    return KINDS[arm.server](arm)
+    return adapter(arm.server)(arm, allow_remote)
 
 
 def installed(arm: Arm) -> Installed | None:
@@ -55,12 +54,12 @@ def installed(arm: Arm) -> Installed | None:
     Raises:
         NotInstalled: it is missing.
     """
-    return None if arm.server == OpenaiServer.kind else server_for(arm).installed()
+    return server_for(arm).installed() if arm.started else None
 
 
 def install(kind: str, progress: Progress, version: str | None = None) -> Installed:
     """Install a server of a kind (ollama, vllm); what is there and right is kept."""
-    return KINDS[kind].install(progress, version)
+    return adapter(kind).install(progress, version)
 
 
 def cores(wanted: Literal["all"] | list[int]) -> list[int]:

@@ -39,8 +39,9 @@ class Server(ABC):
     """One server of one arm; after a stop it may be started again.
 
     Attributes:
-        kind: as in study.toml.
+        kind: as in study.toml and in :data:`heavyweight.kinds.SERVERS`.
         arm: which server, version, slots and flags.
+        allow_remote: whether it may be on another machine; of those that the study does not start.
         api: how requests are spoken.
         base_url: without a path, http://127.0.0.1:PORT.
         served_model: name of the model in requests.
@@ -48,14 +49,14 @@ class Server(ABC):
         process: None while the server is not up, and where it is not ours.
     """
 
-    kind: ClassVar[Literal["ollama", "vllm", "openai", "emulated"]]
+    kind: ClassVar[str]
     api: ClassVar[Literal["chat"]] = "chat"
     start_timeout_s: ClassVar[float] = 60.0
     stop_timeout_s: ClassVar[float] = 20.0
     usual_port: ClassVar[int | None] = None  # where it listens unless it is told
 
-    def __init__(self, arm: Arm) -> None:
-        self.arm = arm
+    def __init__(self, arm: Arm, allow_remote: bool = False) -> None:
+        self.arm, self.allow_remote = arm, allow_remote
         self.process: ManagedProcess | None = None
         self.base_url = ""
         self.served_model = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import heavyweight
 from heavyweight import __version__
@@ -18,7 +18,7 @@ from heavyweight.telemetry.metrics import read_vllm
 class EmulatedServer(Server):
     """``python -m heavyweight.emulator`` in the manner of Ollama or of vLLM."""
 
-    kind: ClassVar[Literal["emulated"]] = "emulated"
+    kind: ClassVar[str] = "emulated"
 
     @classmethod
     def install(cls, progress: Progress, version: str | None = None) -> Installed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from heavyweight.errors import BadInput, ServerError
 from heavyweight.paths import cache_dir
@@ -23,7 +23,7 @@ _LOADED = re.compile(r"Operation:commit .*?Parallel:(\d+) .*?KvSize:(\d+) .*?Num
 class OllamaServer(Server):
     """`ollama serve`; the model is loaded by the first request."""
 
-    kind: ClassVar[Literal["ollama"]] = "ollama"
+    kind: ClassVar[str] = "ollama"
     usual_port: ClassVar[int | None] = 11434
 
     @classmethod

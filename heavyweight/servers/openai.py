@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 from heavyweight.errors import BadInput, NotReady, ServerError
@@ -31,11 +31,11 @@ class OpenaiServer(Server):
         BadInput: no URL, or one of another machine.
     """
 
-    kind: ClassVar[Literal["openai"]] = "openai"
+    kind: ClassVar[str] = "openai"
     start_timeout_s: ClassVar[float] = 10.0
 
     def __init__(self, arm: Arm, allow_remote: bool = False) -> None:
-        super().__init__(arm)
+        super().__init__(arm, allow_remote)
         self.base_url = server_root(arm.base_url or "", allow_remote)
 
     @classmethod

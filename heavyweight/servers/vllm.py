@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from heavyweight.errors import NotInstalled, ServerError
 from heavyweight.paths import cache_dir
@@ -28,7 +28,7 @@ _KV_TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
 class VllmServer(Server):
     """The OpenAI server of vLLM, run by the Python of its own environment."""
 
-    kind: ClassVar[Literal["vllm"]] = "vllm"
+    kind: ClassVar[str] = "vllm"
     usual_port: ClassVar[int | None] = 8000
     start_timeout_s: ClassVar[float] = 900.0  # the first start compiles
     stop_timeout_s: ClassVar[float] = 15.0  # while it loads it does not hear SIGTERM

@@ -52,7 +52,7 @@ class ServerSession(ABC):
         StoreError: the run folder holds another plan.
     """
 
-    experiments: ClassVar[frozenset[design.Experiment]]
+    experiments: ClassVar[frozenset[str]]
     """Whose profiles it measures."""
     asks_first: ClassVar[bool] = True
     """Whether the server is asked what it is before its first request, and not only after it."""
@@ -88,7 +88,7 @@ class ServerSession(ABC):
             raise StoreError(f"{self.path.name} was begun on another machine", "", ANOTHER)
         for field in SAME_ON_RESUME:
             before, after = getattr(left, field), getattr(now, field)
-            if before != after and not (self.setting.arm.server == "openai" and field == "model"):
+            if before != after and (self.setting.arm.started or field != "model"):
                 raise StoreError(
                     f"{self.path.name} was begun with another {field.replace('_', ' ')}",
                     "the same when it goes on",
@@ -186,7 +186,7 @@ class ServerSession(ABC):
         self._after_first_token()
         identity = self.server.identify()  # again: some servers load the model at the first request
         # Of a server that the study did not start, only its own word says what it runs.
-        model = identity.model if setting.arm.server == "openai" else self.record.model
+        model = self.record.model if setting.arm.started else identity.model
         self._save(identity=identity, model=model)
         return self.server.start_record(start_id).model_copy(
             update={

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from heavyweight import store
-from heavyweight.design import Experiment, Load
+from heavyweight.design import Load
 from heavyweight.load import LoadSpec
 from heavyweight.session.base import ServerSession
 from heavyweight.session.cell import measure_cell
@@ -23,7 +23,7 @@ from heavyweight.session.cell import measure_cell
 class Session(ServerSession):
     """One server measured under all its loads; see :class:`ServerSession`."""
 
-    experiments: ClassVar[frozenset[Experiment]] = frozenset({"session", "parallel", "lengths"})
+    experiments: ClassVar[frozenset[str]] = frozenset({"session", "parallel", "lengths"})
 
     @property
     def planned(self) -> Sequence[object]:

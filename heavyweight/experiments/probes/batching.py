@@ -20,7 +20,7 @@ from heavyweight.experiments.probes.base import (
     said,
     trial,
 )
-from heavyweight.experiments.probes.kinds import OURS, shipped
+from heavyweight.experiments.probes.kinds import shipped
 from heavyweight.experiments.streams import Answer, Ask
 
 SLOTS = 2
@@ -152,7 +152,7 @@ def joined(running: Answer, joiner: Answer) -> Trial:
 
 
 def _slots(arm: Arm) -> bool:
-    return arm.server in OURS and (arm.slots or 1) > 1 and not shipped(arm)
+    return arm.started and (arm.slots or 1) > 1 and not shipped(arm)
 
 
 RECYCLING = Mechanism(

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from heavyweight.design import Arm
 
-OURS = frozenset({"ollama", "vllm", "emulated"})
-"""Servers that the study starts."""
 
-
-def ours(arm: Arm) -> bool:
-    """Whether the study starts the server."""
-    return arm.server in OURS
+def started(arm: Arm) -> bool:
+    """A server that the study starts."""
+    return arm.started
 
 
 def real(arm: Arm) -> bool:
-    """Ollama or vLLM, started by the study."""
-    return arm.server in ("ollama", "vllm")
+    """A server that the study starts and that imitates nothing."""
+    return arm.started and not arm.emulated
 
 
 def shipped(arm: Arm) -> bool:

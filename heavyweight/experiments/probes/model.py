@@ -5,7 +5,7 @@ from __future__ import annotations
 from heavyweight.design import Arm
 from heavyweight.errors import ServerError
 from heavyweight.experiments.probes.base import Mechanism, Observation, Prober, Trials
-from heavyweight.experiments.probes.kinds import ours
+from heavyweight.experiments.probes.kinds import started
 from heavyweight.experiments.streams import Ask
 from heavyweight.models import load_manifest
 from heavyweight.servers.asking import get_json, post_json
@@ -105,7 +105,7 @@ def _untold(arm: Arm) -> bool:
     return arm.server == "ollama" or (arm.server == "vllm" and arm.dtype is None)
 
 
-SWAP = Mechanism("swap", "Does it answer for two models in turn without a restart?", swap, ours)
+SWAP = Mechanism("swap", "Does it answer for two models in turn without a restart?", swap, started)
 DTYPE = Mechanism(
     "dtype", "Does it load the weights as float16 when it is told no data type?", dtype, _untold
 )

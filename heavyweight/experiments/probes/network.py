@@ -14,7 +14,7 @@ from heavyweight.design import Arm
 from heavyweight.errors import ServerError
 from heavyweight.experiments.offline import Spec, Told
 from heavyweight.experiments.probes.base import Mechanism, Observation, Prober, Trial
-from heavyweight.experiments.probes.kinds import OURS, shipped
+from heavyweight.experiments.probes.kinds import shipped
 from heavyweight.store import write_text
 
 START_S, ANSWER_S = 900.0, 120.0
@@ -114,7 +114,7 @@ def _run(command: Sequence[str], timeout_s: float) -> str:
 
 
 def _asked(arm: Arm) -> bool:
-    return arm.server in OURS and not shipped(arm)
+    return arm.started and not shipped(arm)
 
 
 OFFLINE = Mechanism(

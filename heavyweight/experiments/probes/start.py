@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from heavyweight.experiments.footprint import Footprint
 from heavyweight.experiments.probes.base import Mechanism, Observation, Prober, Trial, checked
-from heavyweight.experiments.probes.kinds import ours, real
+from heavyweight.experiments.probes.kinds import real, started
 from heavyweight.experiments.streams import Ask
 from heavyweight.servers.asking import get_json
 
@@ -61,7 +61,7 @@ MEMORY = Mechanism(
     "memory-at-start",
     "Is at least half of the memory taken before the first request?",
     memory,
-    ours,
+    started,
 )
 PORTS = Mechanism(
     "ports", "Does it answer the OpenAI API on its usual port, when it is told none?", ports, real
