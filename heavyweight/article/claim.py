@@ -63,6 +63,22 @@ class Judge(Strict):
         return self
 
 
+class Asks(Strict):
+    """The probe that answers a claim: by yes or no, or by its number."""
+
+    probe: str  # its name
+    servers: list[str] = Field(default_factory=list)  # kinds that are asked; each must answer
+    arms: list[str] = Field(default_factory=list)  # only of these; empty: of the claim's, or all
+    yes: Literal["reproduced", "refuted"] = "reproduced"  # what the claim is where it says yes
+    mixed: Literal["refuted", "inconclusive"] = "inconclusive"  # ... where blocks contradict it
+    unit: str | None = None  # of the probe's number, where the claim's rule is one of numbers
+
+    @property
+    def no(self) -> Literal["reproduced", "refuted"]:
+        """What the claim is where the probe says no."""
+        return "refuted" if self.yes == "reproduced" else "reproduced"
+
+
 class Earlier(Strict):
     """Rules that a claim had up to a version of the ledger, and why they were changed."""
 
@@ -80,6 +96,7 @@ class Claim(Strict):
     quantity: str
     measure: Measure
     judge: Judge | None = None  # None: nothing needs to be measured
+    asks: Asks | None = None
     contrasts: list[str] = Field(default_factory=list)
     arms: list[str] = Field(default_factory=list)
     inverse: bool = False  # the quantity is denominator / numerator of the contrast

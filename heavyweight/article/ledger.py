@@ -70,7 +70,6 @@ class Physics(Strict):
 class Ledger(Strict):
     """claims.toml."""
 
-    version: int = Field(ge=1)
     schema_: Literal[1] = Field(alias="schema")
     confidence: float = Field(gt=0.5, lt=1)
     band_fraction: float = Field(gt=0)
@@ -120,6 +119,11 @@ class Ledger(Strict):
                     "and all else that decides does not change"
                 )
         return self
+
+    @property
+    def version(self) -> int:
+        """The newest version of the rules."""
+        return len(self.versions)
 
     def rules_sha256(self, version: int) -> str:
         """Checksum of what decides in a version: its rules, and what no version changes.

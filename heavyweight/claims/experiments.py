@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from heavyweight.article.claim import Claim
+from heavyweight.article.claim import Asks, Claim
 from heavyweight.article.rules import Threshold
 from heavyweight.claims.items import Item, level_item, ratio_item
 from heavyweight.estimates import Assessment, objective_at_one_user, probes_table
@@ -13,9 +13,6 @@ from heavyweight.estimates.blocks import Blocks
 from heavyweight.estimates.highest_goodput import goodput_pairing, goodput_ratio
 from heavyweight.estimates.memory import compared, memory_by_block, memory_frame
 from heavyweight.estimates.pairing import paired
-
-NUMBERS = {"Q5": ("slot-recycling", "steps")}
-"""Claim whose number is that of a probe: the probe, and the unit."""
 
 SAME_KV = {"V5": ("C", False), "T3": ("T", True)}
 """Claim on the memory of two servers: the run's contrast that says which arms have KV caches of one
@@ -25,18 +22,18 @@ UNITS = {"vram_bytes": "GPU memory", "pss_bytes": "PSS", "rss_bytes": "RSS"}
 HERE = "this run does not measure it"
 
 
-def probe_number(claim: Claim, assessment: Assessment) -> Item:
+def probe_number(claim: Claim, asks: Asks, assessment: Assessment) -> Item:
     """The number of a probe, block by block.
 
     Args:
-        claim: one of :data:`NUMBERS`.
+        claim: of one arm.
+        asks: its probe, with the unit of the number.
         assessment: of the run.
     """
-    probe, unit = NUMBERS[claim.id]
     (arm,) = claim.arms
-    of = f"{assessment.label(arm)}, {probe}"
+    of = f"{assessment.label(arm)}, {asks.probe}"
     table = probes_table(assessment.folder)
-    mine = table[(table["probe"] == probe) & (table["arm"] == arm)]
+    mine = table[(table["probe"] == asks.probe) & (table["arm"] == arm)]
     if mine.empty:
         return Item(of, missing=HERE)
     found = Blocks()
@@ -47,7 +44,7 @@ def probe_number(claim: Claim, assessment: Assessment) -> Item:
             found.left_out[int(row.block)] = f"unknown: {row.why}"
         else:
             found.values[int(row.block)] = float(row.value)
-    return level_item(of, found, assessment.run.blocks, unit, 1.0)
+    return level_item(of, found, assessment.run.blocks, asks.unit or "", 1.0)
 
 
 def memory_ratio(claim: Claim, assessment: Assessment) -> Item:

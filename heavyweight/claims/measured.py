@@ -140,8 +140,8 @@ class Measured:
             return gpu.saved(self.assessment)
         if claim.id in experiments.SAME_KV:
             return [experiments.memory_ratio(claim, self.assessment)]
-        if claim.id in experiments.NUMBERS:
-            return [experiments.probe_number(claim, self.assessment)]
+        if claim.asks is not None:
+            return [experiments.probe_number(claim, claim.asks, self.assessment)]
         if claim.measure not in COLUMNS:
             return [Item(of or claim.quantity, missing="this run does not measure it")]
         column, unit, factor = COLUMNS[claim.measure]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 
 import pandas as pd
 
-from heavyweight.article.claim import Claim
+from heavyweight.article.claim import Asks, Claim
 from heavyweight.article.rules import Probe
 from heavyweight.claims import gpu
 from heavyweight.claims.measured import Measured
@@ -17,44 +16,6 @@ from heavyweight.estimates.kv_cache import kv_cache_frame, kv_waste_by_block
 from heavyweight.estimates.pairing import paired
 from heavyweight.stats import p_of
 from heavyweight.tables import interval
-
-OLLAMA, VLLM = "ollama", "vllm"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Which probe answers a claim.
-
-    Args:
-        probe: its name.
-        servers: the kinds of server that are asked; each must answer.
-        arms: only of these; empty: all that were asked.
-        yes: what the claim is where the probe says yes.
-        mixed: what it is where blocks contradict each other.
-    """
-
-    probe: str
-    servers: tuple[str, ...]
-    arms: tuple[str, ...] = ()
-    yes: Answer = "reproduced"
-    mixed: Answer = "inconclusive"
-
-    @property
-    def no(self) -> Answer:
-        """What the claim is where the probe says no."""
-        return "refuted" if self.yes == "reproduced" else "reproduced"
-
-
-# One stream that overlaps refutes Q1, whatever the other trials were.
-PROBES = {
-    "Q1": Asked("overlap", (OLLAMA,), ("ollama-q4",), mixed="refuted"),
-    "Q3": Asked("same-step", (OLLAMA,), ("ollama-q4-parallel",), yes="refuted"),
-    "V6": Asked("dtype", (VLLM,), ("vllm-shipped",)),
-    "A1": Asked("ports", (OLLAMA, VLLM)),
-    "A2": Asked("swap", (OLLAMA,)),
-    "D5": Asked("offline", (OLLAMA, VLLM)),
-}
-"""Claim of the ledger: the probe that answers it."""
 
 
 def judge(claim: Claim, rule: Probe, measured: Measured) -> list[Part]:
@@ -69,25 +30,25 @@ def judge(claim: Claim, rule: Probe, measured: Measured) -> list[Part]:
         return [_kv_cache(claim, rule, measured)]
     if claim.id == "T1":
         return [gpu.ranks(rule, measured.assessment)]
-    asked = PROBES.get(claim.id)
-    if asked is None:
+    asks = claim.asks
+    if asks is None:
         return [_nothing(rule, claim.quantity, f"It needs a probe: {claim.quantity}.")]
     over = probes_over_blocks(measured.assessment.folder)
-    over = over[over["probe"] == asked.probe]
-    return [_server(rule, asked, kind, over) for kind in asked.servers]
+    over = over[over["probe"] == asks.probe]
+    if arms := asks.arms or claim.arms:
+        over = over[over["arm"].isin(arms)]
+    return [_server(rule, asks, kind, over) for kind in asks.servers]
 
 
-def _server(rule: Probe, asked: Asked, server: str, over: pd.DataFrame) -> Part:
+def _server(rule: Probe, asks: Asks, server: str, over: pd.DataFrame) -> Part:
     """What the arms of one server said."""
     mine = over[over["server"] == server]
-    if asked.arms:
-        mine = mine[mine["arm"].isin(asked.arms)]
     known = mine[mine["answer"] != "unknown"]
     if known.empty:
-        why = "; ".join(mine["why"]) or f"{server} was not asked ({asked.probe})"
+        why = "; ".join(mine["why"]) or f"{server} was not asked ({asks.probe})"
         return _nothing(rule, server, f"{why}.")
-    answers = {"yes": asked.yes, "no": asked.no}
-    found = [answers.get(told, asked.mixed) for told in known["answer"]]
+    answers: dict[str, Answer] = {"yes": asks.yes, "no": asks.no}
+    found = [answers.get(told, asks.mixed) for told in known["answer"]]
     answer: Answer = found[0] if len(set(found)) == 1 else "inconclusive"
     least = int((rule.parameters or {}).get("trials_needed", 0))
     told = "; ".join(_said(row) for _, row in known.iterrows())

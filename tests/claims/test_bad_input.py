@@ -265,7 +265,7 @@ def ledger(tmp_path):
         ("reproduced = { op = \">\", value = 2 }", "reproduced = { op = \">\", value = 1.9 }",
          "needs a new version"),
         ("value = 5.9, unit", "value = 9.0, unit", "needs a new version"),
-        ("version = 1\nschema", "version = 2\nschema", "versions: one entry for each"),
+        ("version = 1\ndate", "version = 2\ndate", "versions: one entry for each"),
         ('gpu = "A40"', 'gpu = "H100"', "needs a new version"),
         ('measure = "e2e_p95"', 'measure = "e2e_p99"', "needs a new version"),
     ],
@@ -294,7 +294,6 @@ def test_a_changed_rule_keeps_the_one_before_and_both_are_judged(ledger, evidenc
     )
     refuted = 'refuted = { op = "<", value = 1.2 }'
     edits = [
-        ("version = 1\nschema", "version = 2\nschema"),
         (old, "since = 2\n" + before + new),
         (refuted + " }]\n\n#", 'refuted = { op = "<", value = 0.4 } }]\n\n#'),
         ("[setting]", entry + "[setting]"),
