@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from heavyweight import design, identity, store
 from heavyweight.calibrations import InstrumentFolder
 from heavyweight.design import PlannedCalibration, PlannedSession, Profile, Step, Study
 from heavyweight.instrument import cells_of
+from heavyweight.load.address import is_loopback
 from heavyweight.parameters import Parameters
-from heavyweight.paths import STUDY_FILE
+from heavyweight.paths import ELSEWHERE, STUDY_FILE
 from heavyweight.records import Run, Session
 from heavyweight.run import run_record
 
@@ -106,13 +109,14 @@ def prepare_job(
 
     Raises:
         StoreError: the run was begun with another plan.
-        BadInput: an unknown arm.
+        BadInput: an unknown arm, or a name that is no folder's.
     """
     if arms or blocks:
         chosen = [study.arm(arm).name for arm in arms or profile.arms]
         profile = profile.model_copy(update={"arms": chosen, "blocks": blocks or profile.blocks})
     extra = extra or {}
-    given = Parameters.checked({"arm": profile.arms[0], **extra})
+    named = {"run": name} if name else {}
+    given = Parameters.checked({"arm": profile.arms[0], **named, **extra})
     applied = [given.applied_to(study.arm(arm)) for arm in profile.arms]
     record = run_record(
         "", root, study, profile, arms=profile.arms, label=profile.name,
@@ -122,9 +126,24 @@ def prepare_job(
     folder = store.RunFolder.create(runs / name, record.model_copy(update={"run": name}))
     copy = folder.path / STUDY_FILE
     if not copy.exists():
-        store.write_text(copy, (source or root / STUDY_FILE).read_text(encoding="utf-8"))
+        text = (source or root / STUDY_FILE).read_text(encoding="utf-8")
+        store.write_text(copy, without_hosts(text, elsewhere(study, profile, extra)))
     sessions = design.plan(study, profile)
     return Job(root, study, profile, folder, sessions, extra, planned_calibration(profile))
+
+
+def elsewhere(study: Study, profile: Profile, extra: Mapping[str, object]) -> dict[str, str]:
+    """Arm: name of the other machine on which its server runs."""
+    urls = {arm: extra.get("base_url") or study.arm(arm).base_url for arm in profile.arms}
+    hosts = {arm: urlsplit(str(url)).hostname or "" for arm, url in urls.items() if url}
+    return {arm: host for arm, host in hosts.items() if not is_loopback(host)}
+
+
+def without_hosts(text: str, hosts: Mapping[str, str]) -> str:
+    """The text without the names of other machines, as of :func:`elsewhere`."""
+    for host in sorted(set(hosts.values()), key=len, reverse=True):
+        text = text.replace(host, ELSEWHERE)
+    return text
 
 
 def planned_calibration(profile: Profile) -> PlannedCalibration | None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from heavyweight.design import Arm, did_you_mean
 from heavyweight.errors import BadInput
+from heavyweight.load.address import server_root
 
 PLAIN = (str, int, float, bool, list, tuple, dict, type(None))
 IPYTHON_NAMES = {"In", "Out"}
@@ -109,7 +110,8 @@ class Parameters(NotebookParameters):
         """The arm with the URL, model name and body fields given here.
 
         Raises:
-            BadInput: a URL for an arm whose server the study starts itself, or none for ``openai``.
+            BadInput: a URL for an arm whose server the study starts itself, or none for ``openai``,
+                or one of another machine without leave.
         """
         given = {
             key: value
@@ -129,6 +131,8 @@ class Parameters(NotebookParameters):
                 "the address of a running server that speaks the OpenAI API",
                 "say --base-url http://127.0.0.1:8000/v1, or write base_url in study.toml",
             )
+        if changed.base_url:
+            server_root(changed.base_url, self.allow_remote)
         return changed
 
 

@@ -14,8 +14,10 @@ import platformdirs
 import psutil
 
 from heavyweight.errors import BadInput
+from heavyweight.keys import hidden
 
 STUDY_FILE = "study.toml"
+ELSEWHERE = "<server>"  # in place of another machine's name
 
 
 def cache_dir() -> Path:
@@ -59,11 +61,15 @@ def study_root(start: Path | None = None) -> Path:
 def study_file(run: Path) -> Path:
     """The study.toml that a run's sessions read: the run's own copy, else that of the checkout.
 
+    A copy from which the name of another machine was taken out does not say where to go.
+
     Args:
         run: the run's folder; it need not be there yet.
     """
     copy = run / STUDY_FILE
-    return copy if copy.is_file() else study_root() / STUDY_FILE
+    if copy.is_file() and ELSEWHERE not in copy.read_text(encoding="utf-8"):
+        return copy
+    return study_root() / STUDY_FILE
 
 
 @lru_cache(maxsize=8)
@@ -93,7 +99,8 @@ def _replacements(cache: str, root: str | None) -> tuple[tuple[re.Pattern[str], 
     # Short or generic words ("root", "user") would maul the text and identify nobody.
     generic = {"root", "user", "users", "localhost", "ubuntu", "admin", "runner", "jovyan"}
     rules += [
-        (re.compile(rf"(?<![\w.-]){re.escape(word)}(?![\w-])"), name)
+        # In JSON the end of a line before a word is a letter: \n.
+        (re.compile(rf"(?:(?<![\w.-])|(?<=\\[nrt])){re.escape(word)}(?![\w-])"), name)
         for word, name in words
         if len(word) > 2 and word.lower() not in generic
     ]
@@ -101,15 +108,16 @@ def _replacements(cache: str, root: str | None) -> tuple[tuple[re.Pattern[str], 
 
 
 def scrub(text: str) -> str:
-    """The text without the names of this machine, its users and its folders.
+    """The text without keys, and without the names of this machine, its users and its folders.
 
-    Home folder, study, cache, user and host names are replaced by ``~``, ``<study>``, ``<cache>``,
-    ``<user>`` and ``<host>``.
+    Keys are replaced as :mod:`heavyweight.keys` says; home folder, study, cache, user and host
+    names by ``~``, ``<study>``, ``<cache>``, ``<user>`` and ``<host>``.
     """
     try:
         root: str | None = str(study_root())
     except BadInput:
         root = None
+    text = hidden(text)  # first: a key may hold a name
     for pattern, name in _replacements(str(cache_dir()), root):
         text = pattern.sub(name, text)
     return text

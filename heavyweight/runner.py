@@ -32,7 +32,7 @@ from heavyweight.errors import (
     StoreError,
     StudyError,
 )
-from heavyweight.job import Job
+from heavyweight.job import Job, elsewhere, without_hosts
 from heavyweight.paths import scrub
 from heavyweight.servers.lock import SessionLock
 
@@ -170,7 +170,7 @@ def _execute_step(job: Job, step: Step, on_state: Callable[[Step, dict], None]) 
             remedy="call again to go on; finished loads are kept",
         ) from None
     finally:
-        _publish(executed)
+        _publish(executed, job)
     on_state(step, progress.read(run))
     if process.returncode:
         raise _failure(step, progress.read(run), folder / ".papermill.log")
@@ -203,8 +203,8 @@ def _stop(process: subprocess.Popen, run: Path) -> None:
         (run / progress.STOP_FILE).unlink(missing_ok=True)
 
 
-def _publish(executed: Path) -> None:
-    """Keep the executed notebook without the names of this machine."""
+def _publish(executed: Path, job: Job) -> None:
+    """Keep the executed notebook without the names of this machine and of others."""
     if not executed.exists():
         return
     with suppress(ValueError, OSError, StoreError):  # cut off: the session's own error says why
@@ -212,16 +212,19 @@ def _publish(executed: Path) -> None:
 
         notebook = nbformat.read(executed, as_version=4)
         notebook.metadata.pop("papermill", None)
-        store.write_text(executed, scrub(nbformat.writes(notebook)) + "\n")
+        hosts = elsewhere(job.study, job.profile, job.extra)
+        text = without_hosts(scrub(nbformat.writes(notebook)), hosts)
+        store.write_text(executed, text + "\n")
 
 
 def _failure(step: Step, state: dict, log: Path) -> StudyError:
     """Why a step failed, in one message."""
     _refuse_full_disk(log.parent)  # who could not write could not say so either
+    store.write_text(log, scrub(log.read_text(encoding="utf-8", errors="replace")))
     if state.get("error"):
         kind = KINDS.get(str(state.get("kind")), StudyError)
         return kind(f"{step.name}: {state['error']}")
-    tail = scrub(log.read_text(encoding="utf-8", errors="replace")).strip().splitlines()[-8:]
+    tail = log.read_text(encoding="utf-8").strip().splitlines()[-8:]
     return StudyError(
         f"{step.name} failed before it could say why; its last lines:\n" + "\n".join(tail),
         remedy=f"look into {step.name}/*.ipynb; call again to go on",

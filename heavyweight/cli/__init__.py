@@ -12,6 +12,13 @@ from pathlib import Path
 
 from heavyweight.cli.app import app
 from heavyweight.errors import Stopped, StudyError
+from heavyweight.keys import hidden
+from heavyweight.text import plain
+
+
+def _say(error: StudyError) -> None:
+    """What it says may be a server's word: shown as text, and without a key that it sent back."""
+    print(f"heavyweight: {plain(hidden(str(error)))}", file=sys.stderr)
 
 
 def main() -> None:
@@ -21,10 +28,10 @@ def main() -> None:
     try:
         app()
     except Stopped as stopped:
-        print(f"heavyweight: {stopped}", file=sys.stderr)
+        _say(stopped)
         sys.exit(130)
     except StudyError as error:
-        print(f"heavyweight: {error}", file=sys.stderr)
+        _say(error)
         sys.exit(2)
     except OSError as error:
         where = f" ({Path(error.filename).name})" if error.filename else ""

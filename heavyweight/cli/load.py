@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from heavyweight.errors import BadInput
 
 SEARCH_TIMEOUT_S = 60.0  # a probe far above what a server can do must come to an end
 SEARCH_S = 20.0
+PROBES = 30
 
 
 def load(
@@ -55,7 +57,8 @@ def load(
         str | None, typer.Option(help="More fields in JSON, '{\"ignore_eos\": true}'.")
     ] = None,
     header: Annotated[
-        list[str] | None, typer.Option(help='"K: V", sent and never stored (repeat it).')
+        list[str] | None,
+        typer.Option(help="'K: V', never stored; a key by its variable: 'X-Api-Key: $MY_KEY'."),
     ] = None,
     timeout_first: Annotated[
         float | None, typer.Option(help="Seconds to the first byte of an answer (600).")
@@ -83,7 +86,8 @@ def load(
         bool, typer.Option(help="Measure the client's own error at this load, after it.")
     ] = True,
     allow_remote: Annotated[
-        bool, typer.Option(help="Let the load go to another host than this one.")
+        bool,
+        typer.Option(help="Let the load go to another host; its rate and bound are told first."),
     ] = False,
     out: Annotated[
         Path | None, typer.Option(help="A new folder; empty: data/loads/MODEL-N.")
@@ -148,15 +152,15 @@ def load(
         if crew is not None:
             stack.enter_context(crew)
         display = stack.enter_context(LoadDisplay(errors))
+        probes = (search_probes or PROBES) if objectives else 1
+        _tell_bound(found, asked.spec(found, folder, ends[1] or at), probes, display.say)
         if objectives:
             display.say(
                 f"Searching {ends[0]:g} to {ends[1]:g} {'users' if users else 'requests/s'}"
             )
-            range_ = running.Range(*ends, users is not None, most_probes=search_probes or 30)
-
             result = test.search(
                 objectives,
-                range_,
+                running.Range(*ends, users is not None, most_probes=probes),
                 display.update,
                 lambda at, said: display.say(probe_in_words(at, said)),
             )
@@ -174,6 +178,14 @@ def load(
     good = result["highest_that_holds"] is not None if objectives else result["valid"]
     if check and not good:
         raise typer.Exit(1)
+
+
+def _tell_bound(found: Any, highest: Any, probes: int, say: Callable[[str], None]) -> None:
+    """Before a load goes to another machine: its rate and its bound."""
+    from heavyweight.load import bound
+
+    if not found.here:
+        say(bound.told(highest, probes))
 
 
 def _kind(

@@ -8,6 +8,7 @@ from typing import Any
 from heavyweight import design, runner
 from heavyweight.cli.display import StudyDisplay
 from heavyweight.cli.output import emit, errors, progress, say
+from heavyweight.cli.remote import told
 from heavyweight.cli.runs import all_runs
 from heavyweight.cli.setup import set_up
 from heavyweight.errors import BadInput, ServerError
@@ -102,6 +103,8 @@ def measure(job: Job, page: bool, as_json: bool) -> None:
     failures: list[ServerError] = []
     if job.left():
         set_up(job, progress)
+        for line in told(job):
+            progress(line)
         minutes = expected_minutes(job.study, job.profile, all_runs())
         with StudyDisplay(job, minutes, errors) as display:
             failures = runner.execute(job, display.update)

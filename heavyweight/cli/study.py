@@ -168,7 +168,8 @@ def run_study(
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="The servers' port.")] = None,
     allow_remote: Annotated[
-        bool, typer.Option(help="Let the load go to another host than this one.")
+        bool,
+        typer.Option(help="Let the load go to another host; its rate and bound are told first."),
     ] = False,
     page: Annotated[bool, typer.Option("--page", help="Make the page, too.")] = False,
     as_json: AsJson = False,

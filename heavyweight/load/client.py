@@ -22,9 +22,11 @@ from aiohttp.connector import Connection
 from aiohttp.helpers import get_env_proxy_for_url
 from yarl import URL
 
+from heavyweight.keys import expanded
+from heavyweight.load.address import is_loopback, server_root
 from heavyweight.load.apis import api_for
 from heavyweight.load.connection import BODY_LIMIT, Exchange, TimedConnector, TimedProtocol
-from heavyweight.load.spec import Timeouts, is_loopback, server_root
+from heavyweight.load.spec import Timeouts
 from heavyweight.records import ErrorClass
 from heavyweight.workload import Prompt
 
@@ -42,7 +44,7 @@ class Client:
         api: how requests are spoken; one of :data:`heavyweight.load.spec.Api`.
         model: name under which the server serves it.
         extra_body: further fields of each request.
-        headers: further headers of each request.
+        headers: further headers of each request; a value may name a variable, ``$MY_KEY``.
         timeouts: when a request has failed.
         allow_remote: whether the server may be another machine.
 
@@ -78,7 +80,7 @@ class Client:
             "Content-Type": "application/json",
             "Accept": self.api.stream_types[0],
             "Accept-Encoding": "identity",
-            **headers,
+            **{name: expanded(name, value) for name, value in headers.items()},
         }
         if credentials and address.scheme == "http":
             fields["Proxy-Authorization"] = credentials.encode()

@@ -11,7 +11,9 @@ from heavyweight.load.connection import Exchange
 from heavyweight.load.stream import DETAIL, Stream, excerpt
 from heavyweight.paths import scrub
 from heavyweight.records import REQUEST_SCHEMA, ErrorClass
+from heavyweight.text import plain
 
+ID = 200  # characters kept of an id
 _STATUS = {429: ErrorClass.HTTP_429, 503: ErrorClass.HTTP_503}
 
 
@@ -104,7 +106,7 @@ def row(exchange: Exchange, origin_ns: int, start_id: int, output_tokens: int) -
 
     return {
         "request_id": exchange.request_id,
-        "response_id": stream.response_id,
+        "response_id": _told(stream.response_id, ID),
         "user": exchange.user,
         "prompt_id": exchange.prompt_id,
         "start_id": start_id,
@@ -118,16 +120,16 @@ def row(exchange: Exchange, origin_ns: int, start_id: int, output_tokens: int) -
         "done_ns": since(exchange.done_ns),
         "prompt_tokens": stream.prompt_tokens,
         "completion_tokens": stream.completion_tokens,
-        "finish_reason": stream.finish_reason,
+        "finish_reason": _told(stream.finish_reason, ID),
         "status": exchange.status,
         "error": None if failure is None else str(failure[0]),
-        "error_detail": None if failure is None else _told(failure[1]),
+        "error_detail": _told(failure[1] if failure else None, DETAIL),
     }
 
 
-def _told(detail: str) -> str:
-    """What was seen, as text that can be stored: a header may hold any bytes."""
-    return scrub(detail)[:DETAIL].encode("utf-8", "replace").decode()
+def _told(said: str | None, most: int) -> str | None:
+    """What a server said, as text that can be stored: it may hold any bytes, and our own key."""
+    return None if said is None else scrub(plain(said))[:most]
 
 
 def table(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from heavyweight.errors import BadInput
+from heavyweight.load.address import server_root
 
 STOPPED = 3  # exit code of a load that was asked to stop
 
@@ -86,7 +85,9 @@ class LoadSpec(BaseModel):
     api: Api = "chat"
     model: str = Field(description="name under which the server serves it")
     extra_body: dict[str, Any] = Field(default={}, description="further fields of each request")
-    headers: dict[str, str] = Field(default={}, description="further headers of each request")
+    headers: dict[str, str] = Field(
+        default={}, description="further headers; a key is a variable's name"
+    )
     users: int = Field(ge=0, lt=4096, description="of a closed loop; 0: arrivals are given")
     arrivals: Arrivals | None = None
     capacity_fraction: float | None = Field(
@@ -165,38 +166,6 @@ class LoadSpec(BaseModel):
             "prompt_tokens_target": self.prompt_tokens,
             "start_id": self.start_id,
         }
-
-
-def server_root(base_url: str, allow_remote: bool = False) -> str:
-    """The address of a server without /v1.
-
-    Raises:
-        BadInput: no http address, or another machine's without leave.
-    """
-    url = urlsplit(base_url)
-    if url.scheme not in ("http", "https") or not url.hostname:
-        raise BadInput(
-            f"{base_url!r} is no address of a server",
-            "something like http://127.0.0.1:8000/v1",
-            "check --base-url, or base_url in study.toml",
-        )
-    if not (allow_remote or is_loopback(url.hostname)):
-        raise BadInput(
-            f"{url.hostname} is another machine",
-            "a server on this machine, so that no load is sent to others by mistake",
-            "say --allow-remote if it is yours",
-        )
-    return base_url.rstrip("/").removesuffix("/v1")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the host is this machine, without asking a name server."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def read_spec(path: Path) -> LoadSpec:

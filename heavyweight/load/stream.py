@@ -9,7 +9,8 @@ from typing import Any
 from heavyweight.records import ErrorClass
 
 DETAIL = 500  # characters kept of what was seen
-_ID = 200  # characters kept of an id
+SEEN = 2 * DETAIL  # taken first: what is cut off at the end must not be half a key
+_ID = 1000  # characters taken of an id
 
 
 @dataclass
@@ -129,4 +130,4 @@ def storable(value: Any) -> str | None:
 
 def excerpt(seen: bytes) -> str:
     """The beginning of what was seen, as text that can be stored."""
-    return seen[: DETAIL * 4].decode("utf-8", "replace")[:DETAIL]
+    return seen[: SEEN * 4].decode("utf-8", "replace")[:SEEN]

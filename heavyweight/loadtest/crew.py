@@ -20,7 +20,7 @@ from distributed.comm import CommClosedError
 
 from heavyweight import __version__
 from heavyweight.errors import BadInput, StudyError
-from heavyweight.load.spec import is_loopback
+from heavyweight.load.address import is_loopback
 from heavyweight.loadtest import clocks, worker
 
 POLL_S = 0.25

@@ -20,8 +20,9 @@ import pyarrow.parquet as pq
 from heavyweight import store
 from heavyweight.arrivals import read_trace, schedule
 from heavyweight.errors import BadInput, Stopped, StudyError
+from heavyweight.load.address import is_loopback
 from heavyweight.load.open import STOCK
-from heavyweight.load.spec import LoadSpec, is_loopback
+from heavyweight.load.spec import LoadSpec
 from heavyweight.loadtest import clocks, worker
 from heavyweight.loadtest.clocks import Reading
 from heavyweight.loadtest.crew import Crew

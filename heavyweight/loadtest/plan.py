@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from heavyweight import machine
+from heavyweight import keys, machine
 from heavyweight.arrivals import read_trace, schedule
 from heavyweight.errors import BadInput
 from heavyweight.load.spec import Arrivals, LoadSpec, Timeouts
@@ -25,7 +25,7 @@ SECONDS = 20.0  # of the window, where neither seconds nor requests are given
 LEAST_REQUESTS, LEAST_WAVES = 30, 4.0
 WARMUP_S = 5.0  # open loop
 CAP_S = 600.0  # closed loop: at most so long, or five times what was asked
-TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 @dataclass(frozen=True)
@@ -156,32 +156,24 @@ class Load:
 
 
 def headers_of(lines: list[str]) -> dict[str, str]:
-    """``K: V`` lines as headers.
+    """``K: V`` lines as headers; a key is the name of a variable, ``$MY_KEY``, and stays one.
 
     Raises:
-        BadInput: one is none; its value is not repeated, as it may be secret.
+        BadInput: one is none, or a key that was typed; its value is not repeated.
     """
     headers = {}
     for line in lines:
         name, colon, value = line.partition(":")
         value = value.strip()
-        if not (colon and TOKEN.fullmatch(name.strip())) or not _sendable(value):
+        if not (colon and FIELD.fullmatch(name.strip())) or not keys.sendable(value):
             raise BadInput(
                 f"--header {name!r} is no header" if colon else "a --header has no colon",
                 "a name, a colon, a value",
-                'write --header "Authorization: Bearer ..."',
+                "write --header 'Authorization: Bearer $MY_KEY'",
             )
+        keys.refuse_literal(name.strip(), value)
         headers[name.strip()] = value
     return headers
-
-
-def _sendable(value: str) -> bool:
-    """Whether a header can hold it: Latin-1, without line ends."""
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError:
-        return False
-    return value.isprintable()
 
 
 def extra_body_of(text: str | None) -> dict[str, Any]:

@@ -6,17 +6,20 @@ import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import psutil
 
+from heavyweight import keys
 from heavyweight.errors import BadInput, ServerError
+from heavyweight.load.address import is_loopback, server_root
 from heavyweight.load.apis import api_for
-from heavyweight.load.spec import is_loopback, server_root
 from heavyweight.paths import scrub
 from heavyweight.servers.asking import get_json
+from heavyweight.text import plain
 
 PATIENCE_S = 10.0
+MOST_SAID = 200  # characters
 STATE_ROUTE = "/emulator/state"
 VERSION_ROUTES = ("/api/version", "/version")
 _FORWARDERS = ("docker-proxy", "rootlessport", "pasta", "slirp4netns", "sshd", "ssh")
@@ -30,7 +33,7 @@ class Target:
         base_url: without /v1.
         api: how it is spoken to.
         model: name under which it serves the model.
-        headers: of each request; never stored.
+        headers: of each request; never stored. A value may name a variable, ``$MY_KEY``.
         emulated: it says of itself that it imitates a server.
         version: as it said; None: it has no such route.
         pgid: process group, where it is on this machine and can be seen.
@@ -57,15 +60,12 @@ class Target:
     @property
     def public_model(self) -> str:
         """The model's name as it may be stored: some servers call it by its path."""
-        return scrub(self.model)
+        return _told(self.model)
 
     @property
     def public_url(self) -> str | None:
-        """The address as it may be stored: only this machine's, and without a password."""
-        if not self.here:
-            return None
-        url = urlsplit(self.base_url)
-        return urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2]))
+        """The address as it may be stored: only this machine's."""
+        return self.base_url if self.here else None
 
 
 def find(
@@ -79,12 +79,12 @@ def find(
         ServerError: nobody answers there.
     """
     api_for(api)
-    root = _checked(url, allow_remote)
+    root = server_root(url, allow_remote)
     said = _json(f"{root}{STATE_ROUTE}", headers)
     emulated = isinstance(said, dict) and "in_flight" in said
     versions = (_json(f"{root}{route}", headers) for route in VERSION_ROUTES)
     found = next(
-        (str(v["version"]) for v in versions if isinstance(v, dict) and "version" in v), None
+        (_told(v["version"]) for v in versions if isinstance(v, dict) and "version" in v), None
     )
     return Target(
         base_url=root,
@@ -97,24 +97,20 @@ def find(
     )
 
 
-def _checked(url: str, allow_remote: bool) -> str:
-    try:
-        root = server_root(url, allow_remote)
-        if urlsplit(root).port == 0:
-            raise ValueError("port 0")
-    except ValueError as error:  # a port that is no number, a bracket that is not closed
-        raise BadInput(
-            f"{url!r} is no address of a server: {error}",
-            "something like http://127.0.0.1:8000/v1",
-            "mend the URL",
-        ) from error
-    return root
+def _told(said: object) -> str:
+    """What a server says of itself, as it may be stored and shown."""
+    return scrub(plain(str(said)))[:MOST_SAID]
+
+
+def _asked(url: str, headers: dict[str, str]) -> Any:
+    sent = {name: keys.expanded(name, value) for name, value in headers.items()}
+    return get_json(url, PATIENCE_S, sent)
 
 
 def _json(url: str, headers: dict[str, str]) -> Any:
     """What a route says; None where there is no such route."""
     try:
-        return get_json(url, PATIENCE_S, headers)
+        return _asked(url, headers)
     except ServerError:
         return None
 
@@ -124,11 +120,11 @@ def _model(root: str, api: str, model: str | None, headers: dict[str, str]) -> s
     ollama = api.startswith("ollama")
     route = "/api/tags" if ollama else "/v1/models"
     try:
-        said = get_json(f"{root}{route}", PATIENCE_S, headers)
+        said = _asked(f"{root}{route}", headers)
     except ServerError as error:
         if isinstance(error.__cause__, OSError) and getattr(error.__cause__, "code", None) is None:
             raise ServerError(
-                f"no server answers at {_without_password(root)}",
+                f"no server answers at {root}",
                 "a server that runs",
                 "start it, or mend the URL",
             ) from error
@@ -154,11 +150,6 @@ def _names(said: Any, ollama: bool) -> list[str]:
     key, name = ("models", "name") if ollama else ("data", "id")
     entries = said.get(key) if isinstance(said, dict) else None
     return [str(one[name]) for one in entries or [] if isinstance(one, dict) and name in one]
-
-
-def _without_password(root: str) -> str:
-    url = urlsplit(root)
-    return urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2]))
 
 
 def process_group_of(root: str) -> int | None:

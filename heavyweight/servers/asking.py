@@ -10,11 +10,19 @@ import urllib.request
 from typing import Any
 
 from heavyweight.errors import ServerError
-from heavyweight.load.spec import is_loopback
+from heavyweight.load.address import is_loopback
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """A server that names another place is not followed there, where headers would be sent too."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None: the answer itself, a status of 3xx, is the error."""
+
 
 # A proxy of the user's must never stand between the study and a server on this machine.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-_PROXIED = urllib.request.build_opener()  # by the environment's proxies
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay)
+_PROXIED = urllib.request.build_opener(_Stay)  # by the environment's proxies
 
 _UNANSWERED = (urllib.error.URLError, http.client.HTTPException, OSError)
 

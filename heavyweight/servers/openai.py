@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
 from heavyweight.errors import BadInput, NotReady, ServerError
-from heavyweight.load.spec import server_root
+from heavyweight.load.address import server_root
+from heavyweight.paths import scrub
 from heavyweight.records import ServerIdentity, ServerStart
 from heavyweight.servers.asking import get_json, status_of
 from heavyweight.servers.base import Installed, Progress, Server, ServerConfig
+from heavyweight.text import plain
 
 if TYPE_CHECKING:
     from heavyweight.design import Arm
@@ -116,7 +118,7 @@ class OpenaiServer(Server):
 
     def identify(self) -> ServerIdentity:
         """The name of the model: this API has no route for a version."""
-        return ServerIdentity(server="openai", version=None, model=self.served_model)
+        return ServerIdentity(server="openai", version=None, model=scrub(plain(self.served_model)))
 
     def idle(self) -> bool | None:
         """Unknown."""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
+from yarl import URL
 
 from heavyweight import load
 from heavyweight.errors import BadInput, ServerError
 from heavyweight.load import LoadSpec
 from heavyweight.load.__main__ import main
+from heavyweight.load.address import is_loopback, server_root
 from heavyweight.load.idle import in_flight
-from heavyweight.load.spec import is_loopback, read_spec, server_root
+from heavyweight.load.spec import read_spec
 from heavyweight.records import Cell
 from tests.load.conftest import Emulated
 
@@ -35,15 +40,41 @@ def test_the_address_of_the_server(base: str, url: str) -> None:
     assert server_root(base) == url
 
 
-@pytest.mark.parametrize("base", ["", "127.0.0.1:8000", "ftp://127.0.0.1", "http://", "http:///v1"])
+@pytest.mark.parametrize(
+    "base",
+    ["", "127.0.0.1:8000", "ftp://127.0.0.1", "http://", "http:///v1", "http://127.0.0.1:x",
+     "http://127.0.0.1:0", "http://[::1", "http://127.0.0.1:99999", "http://127.0.0.1?x=1",
+     "http://127.0.0.1#x", "http://127.0.0.1/a b", " http://127.0.0.1", "http://127.0.0.1\n",
+     "http://127.0.0.1\\.example.org", "http://127.0.0.1\t", "http://127.0.0.1%00.example.org",
+     "file:///etc/hostname", "http://\u2460.example.org", "http://-"],
+)  # fmt: skip
 def test_what_is_no_address_is_refused(base: str) -> None:
-    with pytest.raises(BadInput, match="no address"):
-        server_root(base)
+    for allowed in (False, True):
+        with pytest.raises(BadInput, match="no address"):
+            server_root(base, allowed)
 
 
 @pytest.mark.parametrize(
-    "host", ["example.org", "10.0.0.1", "127.0.0.1.example.org", "localhost.x"]
-)
+    "base",
+    ["http://127.0.0.1@example.org", "http://me:s3cret@127.0.0.1:8000", "http://@example.org",
+     "http://127.0.0.1:80@example.org/v1", "http://example.org\\@127.0.0.1", "http://me@localhost"],
+)  # fmt: skip
+def test_a_user_or_password_in_an_address_is_refused_and_not_repeated(base: str) -> None:
+    for allowed in (False, True):
+        with pytest.raises(BadInput, match="a user or a password") as refused:
+            server_root(base, allowed)
+        assert "s3cret" not in str(refused.value)
+
+
+OTHERS = [
+    "example.org", "10.0.0.1", "127.0.0.1.example.org", "localhost.x", "localhost.example.org",
+    "0.0.0.0", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.0.0.1.", "localhost.",
+    "a.localhost", "127-0-0-1.example.org", "192.168.0.1", "169.254.169.254",
+]  # fmt: skip
+"""Other machines, and spellings that only some readers take for this one."""
+
+
+@pytest.mark.parametrize("host", OTHERS)
 def test_other_machines_need_leave(host: str) -> None:
     assert not is_loopback(host)
     with pytest.raises(BadInput, match="--allow-remote"):
@@ -51,9 +82,26 @@ def test_other_machines_need_leave(host: str) -> None:
     assert server_root(f"http://{host}", allow_remote=True) == f"http://{host}"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "a.localhost"])
+@pytest.mark.parametrize("host", ["[::]", "[2001:db8::1]", "[fe80::1]", "[::ffff:10.0.0.1]"])
+def test_other_machines_by_ipv6_need_leave(host: str) -> None:
+    with pytest.raises(BadInput, match="is another machine"):
+        server_root(f"http://{host}:8000")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost", "LOCALHOST"])
 def test_this_machine(host: str) -> None:
     assert is_loopback(host)
+
+
+@given(st.text(st.sampled_from("127.0.0.1localhost@:/\\#?[]%& evil.org\t\n"), max_size=30))
+def test_every_reader_sees_the_same_host(text: str) -> None:
+    """What is taken for this machine is so for the two libraries that connect."""
+    try:
+        root = server_root(f"http://{text}")
+    except BadInput:
+        return
+    for host in (URL(root).host, urllib.request.Request(root + "/v1").host.partition(":")[0]):
+        assert host.startswith("[") or is_loopback(host or "")
 
 
 def test_a_spec_survives_its_file(spec: Make, tmp_path: Path) -> None:

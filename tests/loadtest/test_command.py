@@ -27,11 +27,14 @@ SHORT = ("--output-tokens", 5, "--seconds", 0.5, "--no-calibrate")
 
 
 @pytest.mark.parametrize("api", list(APIS))
-def test_every_api_is_measured_judged_and_kept(served: Served, tmp_path: Path, api: str) -> None:
+def test_every_api_is_measured_judged_and_kept(
+    served: Served, tmp_path: Path, api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
+    monkeypatch.setenv("MY_KEY", "s3cret")
     done = heavyweight(
         "load", served(*FAST), "--api", api, "--users", 3, *SHORT, "--out", out, "--json",
-        "--header", "Authorization: Bearer s3cret", "--extra-body", '{"ignore_eos": true}',
+        "--header", "Authorization: Bearer $MY_KEY", "--extra-body", '{"ignore_eos": true}',
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
@@ -168,6 +171,12 @@ URL = "http://127.0.0.1:1"
         ((URL, "--users", "1", "--header", "s3cret"), "has no colon"),
         ((URL, "--users", "1", "--header", "a b: s3cret"), "'a b' is no header"),
         ((URL, "--users", "1", "--header", "K: \u201cs3cret\u201d"), "'K' is no header"),
+        ((URL, "--users", "1", "--header", "Authorization: Bearer s3cret"), "from the environment"),
+        ((URL, "--users", "1", "--header", "X-Api-Key: s3cret"), "that was typed"),
+        ((URL, "--users", "1", "--header", "cookie: s3cret"), "that was typed"),
+        ((URL, "--users", "1", "--header", "X-Api-Key: $HOME"), "ends in KEY, TOKEN"),
+        ((URL, "--users", "1", "--header", "X-Api-Key: $NOT_SET_KEY"), "is not set"),
+        (("http://me:s3cret@127.0.0.1:1", "--users", "1"), "a user or a password"),
         ((URL, "--users", "1", "--api", "grpc"), "is no API"),
         ((URL, "--users", "1", "--fleet", "5"), "is no fleet"),
         (("http://192.0.2.1", "--users", "1"), "another machine"),

@@ -85,6 +85,52 @@ def test_the_name_of_the_run_is_a_name(packed: Path, tmp_path: Path, name: str) 
     assert nothing_was_written(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [("one/x.log", "one/x.log/y.log"), ("one/run.json/y.log",), ("one/" + "x" * 300,),
+     ("one/" + "/".join(["x"] * 2000),), ("one/a b",), ("one/a\n",), ("one/-rf",), ("one/$HOME",),
+     ("one/caf\u00e9\u202egol.exe",)],
+)  # fmt: skip
+def test_odd_names_leave_nothing_behind(
+    packed: Path, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    archive = Archive(packed)
+    for name in names:
+        archive.add(name, b"odd")
+    with pytest.raises(StudyError):
+        unpack(archive.write(tmp_path / "x.zip"), tmp_path / "runs")
+    assert nothing_was_written(tmp_path)
+
+
+def test_a_run_is_not_unpacked_through_a_link(packed: Path, tmp_path: Path) -> None:
+    runs, outside = tmp_path / "runs", tmp_path / "outside"
+    runs.mkdir()
+    outside.mkdir()
+    (runs / "one").symlink_to(outside)
+    with pytest.raises(StoreError, match="a run one already"):
+        unpack(packed, runs)
+    assert not list(outside.iterdir())
+    (runs / "one").unlink()
+    (runs / "one").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreError):
+        unpack(packed, runs)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_two_names_for_one_entry_are_refused(packed: Path, tmp_path: Path) -> None:
+    """The list at the end says one name, the entry itself another: readers differ."""
+    data = packed.read_bytes()
+    inside = b"one/run.json"
+    assert data.count(inside) == 2
+    path = tmp_path / "x.zip"
+    path.write_bytes(
+        data.replace(inside, b"one/../x.js", 1).replace(b"one/../x.js", b"../../xx.log", 1)
+    )
+    with pytest.raises(BadInput, match="is cut off or no archive"):
+        unpack(path, tmp_path / "runs")
+    assert nothing_was_written(tmp_path)
+
+
 def test_a_bit_that_fell_over_is_found(packed: Path, tmp_path: Path) -> None:
     archive = Archive(packed)
     name, data = archive.entries[-1]
