@@ -8,16 +8,14 @@ are moved to CLOCK_MONOTONIC.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks import children, peers
 from benchmarks.cases import MODEL, PROMPT_TOKENS, Case
-from benchmarks.sample import Sample, stamps
+from benchmarks.sample import Sample, Stamps, stamps
+from heavyweight.importing import Row, aiperf, guidellm, vllm_bench
 
 LIMIT_S = 120.0
 PREFIX = "bench-"
@@ -58,21 +56,38 @@ class VllmBench:
             "--result-dir", folder, "--result-filename", "vllm.json",
         ]  # fmt: skip
         children.finish(command, folder, core, LIMIT_S, peers.OFFLINE)
-        return read_vllm(json.loads((folder / "vllm.json").read_text(encoding="utf-8")))
+        return read_vllm((folder / "vllm.json").read_bytes())
 
 
-def read_vllm(told: dict[str, Any]) -> Sample:
+def read_vllm(data: bytes) -> Sample:
     """A detailed result; request i is sent with the id prefix + i."""
-    columns = ("start_times", "ttfts", "itls", "output_lens", "errors")
-    rows: Sequence[Any] = list(enumerate(zip(*(told[name] for name in columns), strict=True)))
-    rows = [(i, *row[:-1]) for i, row in rows if not row[-1]]
+    rows = vllm_bench.result(data, "vllm.json").rows()
+    named = [row | {"request_id": f"{PREFIX}{place}"} for place, row in enumerate(rows)]
+    return sample_of(named, 0)
+
+
+def sample_of(rows: list[Row], offset_ns: int, ids: bool = True) -> Sample:
+    """The requests that succeeded, of rows as they are imported.
+
+    Args:
+        rows: of a result file.
+        offset_ns: what their clock is ahead of CLOCK_MONOTONIC.
+        ids: whether the client sent their ids.
+    """
+    good = [row for row in rows if row["error"] is None]
+
+    def at(name: str) -> Stamps:
+        return stamps([row[name] - offset_ns for row in good])
+
+    told = all(row["due_ns"] is not None for row in good)
     return Sample(
-        sent_ns=stamps([round(start * 1e9) for _, start, *_ in rows]),
-        first_ns=stamps([round((start + ttft) * 1e9) for _, start, ttft, *_ in rows]),
-        end_ns=stamps([round((start + ttft + sum(itl)) * 1e9) for _, start, ttft, itl, _ in rows]),
-        tokens=stamps([row[-1] for row in rows]),
-        request_id=[f"{PREFIX}{row[0]}" for row in rows],
-        failed=told["num_prompts"] - len(rows),
+        sent_ns=at("sent_ns"),
+        first_ns=stamps([row["chunk_ns"][0] - offset_ns for row in good]),
+        end_ns=at("done_ns"),
+        tokens=stamps([row["completion_tokens"] for row in good]),
+        request_id=[row["request_id"] for row in good] if ids else None,
+        due_ns=at("due_ns") if told else None,
+        failed=len(rows) - len(good),
     )
 
 
@@ -103,27 +118,13 @@ class GuideLlm:
         ]  # fmt: skip
         env = {**peers.OFFLINE, "GUIDELLM__MAX_WORKER_PROCESSES": "1"}
         children.finish(command, folder, core, LIMIT_S, env)
-        told = json.loads((folder / "guidellm.json").read_text(encoding="utf-8"))
-        return read_guidellm(told, wall_offset_ns())
+        return read_guidellm((folder / "guidellm.json").read_bytes(), wall_offset_ns())
 
 
-def read_guidellm(told: dict[str, Any], offset_ns: int) -> Sample:
+def read_guidellm(data: bytes, offset_ns: int) -> Sample:
     """The requests of a report's first benchmark; it sends no id of its own."""
-    requests = told["benchmarks"][0]["requests"]
-    rows = [(row["info"]["timings"], row["output_tokens"]) for row in requests["successful"]]
-
-    def column(name: str) -> list[int]:
-        return [round(times[name] * 1e9) - offset_ns for times, _ in rows]
-
-    due = [times["targeted_start"] for times, _ in rows]
-    return Sample(
-        sent_ns=stamps(column("request_start")),
-        first_ns=stamps(column("first_token_iteration")),
-        end_ns=stamps(column("request_end")),
-        tokens=stamps([tokens for _, tokens in rows]),
-        due_ns=None if None in due else stamps(column("targeted_start")),
-        failed=len(requests["errored"]),
-    )
+    first = guidellm.report(data, "guidellm.json").benchmarks[0]
+    return sample_of(first.requests.rows(), offset_ns, ids=False)
 
 
 @dataclass
@@ -156,27 +157,10 @@ class AiPerf:
             "--export-level", "records", "--ui-type", "none", "--artifact-dir", artefacts,
         ]  # fmt: skip
         children.finish(command, folder, core, LIMIT_S)
-        lines = (artefacts / "profile_export.jsonl").read_text(encoding="utf-8").splitlines()
-        return read_aiperf([json.loads(line) for line in lines], wall_offset_ns())
+        return read_aiperf((artefacts / "profile_export.jsonl").read_bytes(), wall_offset_ns())
 
 
-def read_aiperf(lines: Sequence[dict[str, Any]], offset_ns: int) -> Sample:
+def read_aiperf(data: bytes, offset_ns: int) -> Sample:
     """Its records, one a request; a start is on the wall clock, durations are not."""
-    good = [one for one in lines if not one.get("error") and one["metrics"]]
-    started = [one["metadata"]["request_start_ns"] - offset_ns for one in good]
-
-    def value(one: dict[str, Any], name: str) -> float:
-        return float(one["metrics"][name]["value"])
-
-    def after(name: str) -> list[int]:
-        times = zip(started, good, strict=True)
-        return [start + round(value(one, name) * 1e6) for start, one in times]
-
-    return Sample(
-        sent_ns=stamps(started),
-        first_ns=stamps(after("time_to_first_token")),
-        end_ns=stamps(after("request_latency")),
-        tokens=stamps([round(value(one, "output_sequence_length")) for one in good]),
-        request_id=[one["metadata"]["x_request_id"] for one in good],
-        failed=len(lines) - len(good),
-    )
+    lines = aiperf.records(data, "profile_export.jsonl")
+    return sample_of([one.row() for one in lines], offset_ns)

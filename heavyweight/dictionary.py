@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from heavyweight.records import (
     CLOCK_REASONS,
     JSON_RECORDS,
+    NOT_ALWAYS_TOLD,
     REQUEST_COLUMNS,
     SCHEMA_VERSION,
     SERVER_LOG_COLUMNS,
@@ -58,6 +59,14 @@ Read a cell with any parquet reader:
 
 A request belongs to the steady window when `window_start_ns < done_ns <= window_end_ns`.
 A failed request is a row with its `error`; a missing value is null, never zero.
+
+A run that `heavyweight import` made of another tool's result files has `imported` in its run.json,
+session.json and cells, with what those files do not tell: it supports no verdict. In its requests
+more columns may be null: {", ".join(f"`{name}`" for name in sorted(NOT_ALWAYS_TOLD))}.
+A null inside `chunk_ns` stands for any number of chunks that are not told: `[5, null, 9]` has a
+first and a last chunk; where `chunk_ns` itself is null, nothing is told of chunks. The window is
+the whole load, and all requests belong to it. Where due times are not told, latency counts from
+sending in an open loop, too.
 """
 
 

@@ -139,7 +139,8 @@ def _records(assessment: Assessment) -> Held:
 def _validity(assessment: Assessment) -> Held:
     cells = assessment.cells
     valid = int(cells["valid"].sum())
-    return Held("validity", True, f"{valid} of {len(cells)} cells are VALID, recomputed")
+    word = "failed no check" if assessment.run.imported else "are VALID"
+    return Held("validity", True, f"{valid} of {len(cells)} cells {word}, recomputed")
 
 
 def _analysis(folder: RunFolder, name: str, now: NotebookNode) -> Iterable[Held]:

@@ -178,7 +178,7 @@ def test_vllm_gives_starts_and_durations_and_ids_by_place() -> None:
         "num_prompts": 3, "start_times": [1.0, 2.0, 0.0], "ttfts": [0.1, 0.2, 0.0],
         "itls": [[0.0, 0.5], [0.25, 0.25], []], "output_lens": [2, 2, 0], "errors": ["", "", "bad"],
     }  # fmt: skip
-    read = read_vllm(told)
+    read = read_vllm(json.dumps(told).encode())
     assert read.request_id == ["bench-0", "bench-1"]
     assert read.first_ns.tolist() == [1_100 * MS, 2_200 * MS]
     assert read.end_ns.tolist() == [1_600 * MS, 2_700 * MS]
@@ -188,11 +188,11 @@ def test_vllm_gives_starts_and_durations_and_ids_by_place() -> None:
 def test_guidellm_tells_times_of_a_wall_clock() -> None:
     times = {
         "targeted_start": 99.5, "request_start": 100.0, "first_token_iteration": 100.25,
-        "request_end": 101.0,
+        "last_token_iteration": 100.75, "token_iterations": 7, "request_end": 101.0,
     }  # fmt: skip
     row = {"info": {"timings": times}, "output_tokens": 7}
     told = {"benchmarks": [{"requests": {"successful": [row], "errored": [{}]}}]}
-    read = read_guidellm(told, 90_000 * MS)
+    read = read_guidellm(json.dumps(told).encode(), 90_000 * MS)
     assert read.due_ns is not None
     assert [column.tolist() for column in (read.due_ns, read.sent_ns, read.first_ns, read.end_ns)] \
         == [[9_500 * MS], [10_000 * MS], [10_250 * MS], [11_000 * MS]]  # fmt: skip
@@ -209,7 +209,8 @@ def test_aiperf_starts_on_a_wall_clock_and_its_durations_are_in_ms() -> None:
         },
     }
     bad = {"metadata": good["metadata"], "metrics": {}, "error": {"type": "x"}}
-    read = read_aiperf([good, bad], 900 * MS)
+    lines = "\n".join(map(json.dumps, (good, bad)))
+    read = read_aiperf(lines.encode(), 900 * MS)
     assert read.sent_ns.tolist() == [100 * MS]
     assert read.first_ns.tolist() == [112.5 * MS]
     assert read.end_ns.tolist() == [180 * MS]

@@ -125,7 +125,9 @@ def test_invalid_cells_are_counted_and_left_out(tmp_path):
     assert "block 2 INVALID: errors" in rows.loc[(BATCH.name, 4), "note"]
     assert rows.loc[(SLOTS.name, 4), "blocks"] == 3
     result = summary(run)
-    assert result["cells"] == {"measured": 12, "valid": 11, "invalid": 1, "missing": 0}
+    assert result["cells"] == {
+        "measured": 12, "valid": 11, "invalid": 1, "untold": 0, "missing": 0,
+    }  # fmt: skip
     assert not result["work_ok"]
     assert result["invalid"][0]["check"] == "errors"
 

@@ -205,6 +205,8 @@ def _ask(claim: Claim, rule: Rule, measured: Measured, evidence: Evidence) -> li
     nothing = Part(rule.kind, rule.by, claim.quantity, "inconclusive", "")
     if measured.emulated:
         return [dataclasses.replace(nothing, why=f"{EMULATED}.")]
+    if measured.imported:
+        return [dataclasses.replace(nothing, why=measured.imported)]
     if isinstance(rule, Band | Range | Threshold | Equivalence):
         return numbers.apply(claim, rule, measured, evidence.ledger)
     if isinstance(rule, Probe) and claim.measure == "answer_without_gpu":

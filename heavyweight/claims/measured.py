@@ -21,6 +21,7 @@ from heavyweight.estimates.blocks import (
 )
 from heavyweight.estimates.crossings import ratios_by_block
 from heavyweight.estimates.pairing import pair, paired
+from heavyweight.records import imported_from
 from heavyweight.stats import crossover
 
 COLUMNS = {
@@ -79,13 +80,18 @@ class Measured:
     @cached_property
     def has_gpu(self) -> bool:
         """Whether a machine of the run has a GPU."""
-        return bool((self.assessment.sessions["gpus"] != "").any())
+        return bool((self.assessment.sessions["gpus"].fillna("") != "").any())
 
     @cached_property
     def emulated(self) -> bool:
         """Whether any of it is imitated: then it is evidence of nothing."""
         sessions = self.assessment.sessions
-        return self.assessment.run.emulated or bool(sessions["emulated"].any())
+        return bool(self.assessment.run.emulated or sessions["emulated"].any())
+
+    @cached_property
+    def imported(self) -> str:
+        """Which other tools measured it, in words; empty: this study did."""
+        return imported_from(self.assessment.run.imported)
 
     @cached_property
     def in_setting(self) -> bool:

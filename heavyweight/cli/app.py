@@ -13,6 +13,8 @@ from heavyweight.cli import (
     cost,
     doctor,
     documents,
+    exporting,
+    importing,
     load,
     models,
     packing,
@@ -54,6 +56,16 @@ app.command(
     epilog="Examples: heavyweight reproduce data/reference --plan | heavyweight reproduce "
     "data/reference --blocks 3 | heavyweight reproduce data/reference --against quick-1",
 )(reproduce.reproduce)
+app.command(
+    epilog="Examples: heavyweight export quick-1 --to csv --out requests.csv | heavyweight export "
+    "theirs --to jsonl",
+)(exporting.export)
+app.command(
+    name="import",
+    epilog="Examples: heavyweight import result.json --run theirs | heavyweight import "
+    "profile_export.jsonl --as aiperf --run theirs --users 8 | heavyweight import a.json b.json "
+    "--arm ollama --arm vllm --run both",
+)(importing.import_files)
 app.command(
     epilog="Examples: heavyweight load http://127.0.0.1:8000 --users 8 | heavyweight load "
     "http://127.0.0.1:11434 --api ollama-chat --rate 2 --seconds 60 | heavyweight load "

@@ -10,6 +10,7 @@ from heavyweight.cli.output import AsJson, console, emit
 from heavyweight.cli.price import GpuName, PricePerHour, price_of
 from heavyweight.cli.runs import find_run
 from heavyweight.errors import BadInput
+from heavyweight.records import imported_from
 
 
 def cost(
@@ -41,6 +42,7 @@ def cost(
         return
     shown = tables.cost(assessment, price.usd_per_hour).rename_axis(index="users")
     emulated = " EMULATED: says nothing of any server." if assessment.run.emulated else ""
+    emulated += f" {imported_from(assessment.run.imported)}" * bool(assessment.run.imported)
     print_frame(shown, f"USD per million output tokens [95%].{emulated}")
     console.print(
         f"At {price.usd_per_hour:g} USD an hour ({price.source}), every hour under that load.",

@@ -9,6 +9,7 @@ from heavyweight.calibrations import InstrumentFolder
 from heavyweight.cli.output import AsJson, emit, progress, say, table
 from heavyweight.errors import StoreError
 from heavyweight.paths import study_root
+from heavyweight.records import imported_from
 from heavyweight.store import RUN_FILE, RunFolder
 
 
@@ -35,7 +36,8 @@ def find_run(name: str) -> RunFolder:
     """
     root = study_root()
     if not name:
-        measured = [folder for folder in all_runs() if folder.path.parent.name == "runs"]
+        here = [folder for folder in all_runs() if folder.path.parent.name == "runs"]
+        measured = [folder for folder in here if not folder.run.imported]
         if not measured:
             raise StoreError(
                 "no run was measured here yet", "a run below data/runs", "`heavyweight study run`"
@@ -69,6 +71,7 @@ def list_runs(as_json: AsJson = False) -> None:
                 "sessions_planned": planned,
                 "calibrated": instrument.exists and instrument.record.complete,
                 "emulated": record.emulated,
+                "imported": imported_from(record.imported),
             }
         )
     if as_json:
@@ -79,7 +82,7 @@ def list_runs(as_json: AsJson = False) -> None:
             [
                 [
                     r["run"],
-                    r["profile"] + (" EMULATED" if r["emulated"] else ""),
+                    r["profile"] + " EMULATED" * bool(r["emulated"]),
                     r["created_utc"],
                     "known" if r["calibrated"] else "not known",
                     f"{r['sessions_complete']}/{r['sessions_planned']}",

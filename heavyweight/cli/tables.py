@@ -7,13 +7,20 @@ import pandas as pd
 from heavyweight import tables
 from heavyweight.cli.output import console, table
 from heavyweight.estimates import Assessment, ratio_table, summary, throughput_table
+from heavyweight.exporting import UNTOLD, cell_rows
+from heavyweight.records import imported_from
 
 
 def print_summary(assessment: Assessment) -> None:
     """Throughput of each arm, the ratio of each contrast, and what is INVALID or missing."""
     run = assessment.run
     emulated = " EMULATED: says nothing of any server." if run.emulated else ""
-    console.print(f"{run.run}: profile {run.profile}, {run.blocks} blocks.{emulated}", markup=False)
+    imported = f" {imported_from(run.imported)}" if run.imported else ""
+    console.print(
+        f"{run.run}: profile {run.profile}, {run.blocks} blocks.{emulated}{imported}", markup=False
+    )
+    if run.imported:
+        _print_imported(assessment)
     if not assessment.cells.empty:
         speeds = tables.throughput(throughput_table(assessment)).rename_axis(index="users")
         print_frame(speeds, "Throughput, tok/s [95%]")
@@ -35,9 +42,28 @@ def print_summary(assessment: Assessment) -> None:
     cells = result["cells"]
     console.print(
         f"{cells['measured']} cells measured: {cells['valid']} VALID, {cells['invalid']} INVALID; "
-        f"{cells['missing']} planned and not there."
+        + f"{cells['untold']} cannot be told; " * bool(cells["untold"])
+        + f"{cells['missing']} planned and not there."
     )
     _print_failed(result)
+
+
+def _print_imported(assessment: Assessment) -> None:
+    """Every cell as the other tool measured it, INVALID ones too: nothing is averaged."""
+    shown = {
+        "users": "users", "rate_per_s": "requests/s", "requests": "requests", "errors": "errors",
+        "throughput_tok_s": "tok/s", "ttft_p50_ms": "TTFT p50, ms", "e2e_p50_ms": "E2E p50, ms",
+        "tpot_p50_ms": "TPOT p50, ms", "validity": "validity", "reasons": "failed",
+        "untold": "cannot be told",
+    }  # fmt: skip
+    rows = [
+        [row["session"], *(_shown(row[name]) for name in shown)] for row in cell_rows(assessment)
+    ]
+    table(["session", *shown.values()], rows, "As imported, cell by cell")
+
+
+def _shown(value: object) -> object:
+    return tables.number(value) if isinstance(value, float) else value
 
 
 def print_checks(assessment: Assessment) -> None:
@@ -45,6 +71,7 @@ def print_checks(assessment: Assessment) -> None:
     checks = assessment.checks
     if not checks.empty:
         checks = checks.assign(passed=checks["passed"].map({True: "ok", False: "FAILED"}))
+        checks["passed"] = checks["passed"].fillna(UNTOLD)
         wide = checks.pivot(index="cell_id", columns="check", values="passed")
         order = list(dict.fromkeys(checks["check"]))
         loads = assessment.cells.set_index("cell_id")

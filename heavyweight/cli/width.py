@@ -52,7 +52,7 @@ def pilot(profile: Profile, name: str) -> RunFolder:
     for folder in reversed(all_runs()):
         run = folder.run
         fits = any(pair <= set(run.arms) for pair in wanted)
-        enough = run.blocks >= PILOT_BLOCKS and run.emulated == emulated
+        enough = run.blocks >= PILOT_BLOCKS and run.emulated == emulated and not run.imported
         if fits and enough and _alike(folder, profile):
             return folder
     raise BadInput(

@@ -38,9 +38,10 @@ class Assessment:
 
     Args:
         run: the run's record.
-        cells: one row a cell: what it is, VALID or why not, throughput, percentiles in ms. A
+        cells: one row a cell: what it is, whether it counts (no check failed: of imported cells
+            some cannot be told, and are named in ``untold``), throughput, percentiles in ms. A
             percentile that is not estimable is NaN, one that failures reach is infinite.
-        checks: one row a cell and check.
+        checks: one row a cell and check; passed is missing where it cannot be told.
         percentiles: one row a cell, quantity and percentile, with its interval.
         sessions: one row a session: what the server and machine are, and its first cold start, ms.
         missing: one row a cell that was planned and is not there; its lengths are missing where the
@@ -133,7 +134,7 @@ def assess(run: RunFolder, percents: Sequence[float] = PERCENTS) -> Assessment:
             requests.cell, session, requests, run.run.limits, unequal, instrument, recorded
         )
         rows = [percentile_row(requests, q, p) for q in QUANTITIES for p in percents]
-        own = row_at(instrument, requests, session.machine.machine_id)
+        own = row_at(instrument, requests, session.machine_id)
         cells.append(cell_row(requests, session, verdicts, rows, run.run.labels, own))
         cells[-1] |= telemetry_columns(recorded, requests)
         percentiles += [{"cell_id": cell_id, **row} for row in rows]
@@ -150,7 +151,7 @@ def assess(run: RunFolder, percents: Sequence[float] = PERCENTS) -> Assessment:
     return Assessment(
         run=run.run,
         cells=cell_frame.astype({"valid": bool, "work_valid": bool}),
-        checks=typed(checks, CHECK_COLUMNS).astype({"passed": bool}),
+        checks=typed(checks, CHECK_COLUMNS).astype({"passed": "boolean"}),
         percentiles=typed(percentiles, PERCENTILE_COLUMNS),
         sessions=sessions_table(run),
         missing=_missing(run.run, cell_frame),
@@ -213,7 +214,7 @@ def _unequal_prompts(cells: Iterable[Requests]) -> set[str]:
     first: dict[str, float] = {}
     odd: set[str] = set()
     for r in cells:
-        counted = ~np.isnan(r.prompt_tokens)
+        counted = ~np.isnan(r.prompt_tokens) & np.array([one is not None for one in r.prompt_id])
         for prompt, tokens in zip(r.prompt_id[counted], r.prompt_tokens[counted], strict=True):
             if first.setdefault(prompt, tokens) != tokens:
                 odd.add(prompt)

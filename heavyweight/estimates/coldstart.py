@@ -63,7 +63,7 @@ def _row(run: Run, session: Session, start: ServerStart) -> dict[str, object]:
     return {
         **{name: getattr(session, name) for name in ("session", "block", "arm", "server")},
         "label": run.labels.get(session.arm, session.arm),
-        "machine_id": session.machine.machine_id,
+        "machine_id": session.machine_id,
         "complete": session.complete,
         "start_id": start.start_id,
         **{name: getattr(start, name) for name in QUANTITIES if name != "full_speed_ms"},

@@ -34,7 +34,7 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
             session = folder.record
         except StoreError:
             continue  # told by whoever read the cells
-        starts = _restarts(session)
+        starts, machine = _restarts(session), session.machine
         start = starts[0] if starts else None
         identity = session.identity
         rows.append(
@@ -43,9 +43,11 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
                 "version": identity.version if identity else None,
                 "configuration": _configuration(session),
                 "family": _configuration(session, but_slots=True),
-                "gpus": ", ".join(gpu.get("name", "GPU") for gpu in session.machine.gpus),
-                "kernel": session.machine.kernel,
-                "machine_id": session.machine.machine_id,
+                "gpus": ", ".join(gpu.get("name", "GPU") for gpu in machine.gpus)
+                if machine
+                else None,
+                "kernel": machine.kernel if machine else None,
+                "machine_id": session.machine_id,
                 "emulated": session.emulated,
                 "slots": session.slots,
                 "experiment": session.experiment,

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from heavyweight.calibrations import INSTRUMENT_FILE, InstrumentFolder, Pair
-from heavyweight.records import Cell, Instrument
+from heavyweight.records import Cell, Instrument, measured
 from heavyweight.stats import Estimate, effective_sample_size, order_statistic_interval
 from heavyweight.stats.requests import QUANTITIES, Requests
 
@@ -90,7 +90,7 @@ def _row(pair: Pair, record: Instrument) -> dict[str, Any]:
     lag_ms = ((requests.sent_ns - requests.due_ns) / NS_PER_MS)[good]
     errors, unmatched = _errors(table, log, cell)
     sent = _tokens_sent(log, cell)
-    load, saturated = cell.machine_load, pair.setting == "saturation"
+    load, saturated = measured(cell.machine_load), pair.setting == "saturation"
     events = round(requests.events_per_s * requests.window_s) if requests.window_s else 0
     row: dict[str, Any] = {
         "setting": pair.setting,
@@ -146,7 +146,7 @@ def _errors(table: pa.Table, log: pa.Table, cell: Cell) -> tuple[dict[str, np.nd
             continue
         writes = np.asarray(its["write_ns"], np.int64)[tokens > 0]
         chunks = np.asarray(row["chunk_ns"], np.int64)
-        origin_ns = cell.origin_monotonic_ns  # the log's stamps are absolute
+        origin_ns = measured(cell.origin_monotonic_ns)  # the log's stamps are absolute
         began_ns = row["handed_ns"] - row["sent_ns" if cell.loop == "closed" else "due_ns"]
         found["ttft"].append(chunks[0] + origin_ns - writes[0] + began_ns)
         found["e2e"].append(row["done_ns"] + origin_ns - its["write_ns"][-1] + began_ns)
@@ -173,7 +173,8 @@ def _of_window(table: pa.Table, cell: Cell) -> Iterable[dict[str, Any]]:
 
 def _tokens_sent(log: pa.Table, cell: Cell) -> int:
     """Tokens that the server wrote in the window."""
-    times = log["write_ns"].combine_chunks().flatten().to_numpy() - cell.origin_monotonic_ns
+    origin_ns = measured(cell.origin_monotonic_ns)
+    times = log["write_ns"].combine_chunks().flatten().to_numpy() - origin_ns
     tokens = log["write_tokens"].combine_chunks().flatten().to_numpy()
     return int(tokens[(cell.window_start_ns < times) & (times <= cell.window_end_ns)].sum())
 

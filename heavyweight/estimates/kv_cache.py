@@ -51,7 +51,7 @@ def kv_cache_frame(run: RunFolder) -> pd.DataFrame:
                 record = folder.record
                 shared = {
                     "arm": record.arm, "server": record.server, "block": record.block,
-                    "session": record.session, "machine_id": record.machine.machine_id,
+                    "session": record.session, "machine_id": record.machine_id,
                     "answer": probe.answer,
                 }  # fmt: skip
                 rows.append({**shared, **_counted(probe)})

@@ -52,7 +52,7 @@ def memory_frame(run: RunFolder, assessment: Assessment) -> pd.DataFrame:
         record = folder.record
         shared = {
             "arm": record.arm, "server": record.server, "block": record.block,
-            "session": record.session, "machine_id": record.machine.machine_id,
+            "session": record.session, "machine_id": record.machine_id,
             "model": record.model, "artefact": record.artefact, "slots": record.slots,
             "context_tokens": record.context_tokens, "starts": len(record.starts),
         }  # fmt: skip
@@ -75,6 +75,8 @@ def machine_memory_bytes(run: RunFolder) -> float:
     found = []
     for folder in run.sessions():
         machine = folder.record.machine
+        if machine is None:
+            continue
         of_gpus = [float(gpu["memory_bytes"]) for gpu in machine.gpus if "memory_bytes" in gpu]
         found.append(sum(of_gpus) or float(machine.memory_bytes))
     return min(found, default=math.nan)

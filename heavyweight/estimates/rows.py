@@ -23,7 +23,7 @@ PERCENTILE_COLUMNS = (
 CELL_COLUMNS = (
     "cell_id", "block", "session", "arm", "label", *LOAD, "loop", "rate_per_s",
     "capacity_fraction", "machine_id", "start_id", "starts", "ended", "valid", "work_valid",
-    "reasons", "requests", "errors", "window_s", "throughput_tok_s", "requests_per_s",
+    "reasons", "untold", "requests", "errors", "window_s", "throughput_tok_s", "requests_per_s",
     "server_rss_bytes",
 )  # fmt: skip
 INSTRUMENT_COLUMNS = {
@@ -56,8 +56,8 @@ def cell_row(
         error: the client's own at its load; None: it is not known.
     """
     cell = r.cell
-    rss = cell.machine_load.server_rss_bytes
-    failed = [check for check in verdicts if not check.passed]
+    rss = None if cell.machine_load is None else cell.machine_load.server_rss_bytes
+    failed = [check for check in verdicts if check.passed is False]
     return {
         "cell_id": cell.cell_id,
         "block": cell.block,
@@ -68,13 +68,14 @@ def cell_row(
         "output_tokens": cell.output_tokens,
         "prompt_tokens": cell.prompt_tokens_target,
         "rate_per_s": np.nan if cell.rate_per_s is None else cell.rate_per_s,
-        "machine_id": session.machine.machine_id,
+        "machine_id": session.machine_id,
         "start_id": cell.start_id,
         "starts": len(session.starts),
         "ended": cell.ended,
         "valid": not failed,
         "work_valid": all(check.kind != "work" for check in failed),
         "reasons": ", ".join(check.name for check in failed),
+        "untold": ", ".join(check.name for check in verdicts if check.passed is None),
         "requests": int((r.in_window & ~r.failed).sum()),
         "errors": int(r.failed.sum()),
         "window_s": r.window_s,

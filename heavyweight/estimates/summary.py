@@ -16,7 +16,8 @@ def summary(assessment: Assessment) -> dict[str, Any]:
     """Throughput, ratios and what is INVALID or missing, as values that JSON can hold.
 
     Returns:
-        run, profile, experiment, emulated; cells (measured, valid, invalid, missing); work_ok:
+        run, profile, experiment, emulated, imported; cells (measured, valid, invalid, untold: no
+        check failed and some cannot be told, missing); work_ok:
         every planned cell is there, could be read, and passes all checks of kind "work" (where
         none was planned, every session is complete); throughput and ratios:
         the rows of their tables (tok/s; ratio); invalid: the failed checks with value, limit and
@@ -34,9 +35,11 @@ def summary(assessment: Assessment) -> dict[str, Any]:
         "profile": run.profile,
         "experiment": run.experiment,
         "emulated": run.emulated,
+        "imported": [record.model_dump(mode="json") for record in run.imported],
         "cells": {
             "measured": len(cells),
-            "valid": int(cells["valid"].sum()),
+            "valid": int((cells["valid"] & (cells["untold"] == "")).sum()),
+            "untold": int((cells["valid"] & (cells["untold"] != "")).sum()),
             "invalid": int((~cells["valid"]).sum()),
             "missing": len(assessment.missing),
         },
@@ -51,7 +54,7 @@ def summary(assessment: Assessment) -> dict[str, Any]:
 def _whole(assessment: Assessment) -> bool:
     """Whether there are cells, or, where none was planned, all sessions to their end."""
     run, sessions = assessment.run, assessment.sessions
-    if run.users:
+    if run.users or run.imported:
         return not assessment.cells.empty
     return int(sessions["complete"].sum()) == run.blocks * len(run.arms)
 

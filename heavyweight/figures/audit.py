@@ -37,6 +37,7 @@ class Computed:
     """What stands under a figure that no run is behind."""
 
     emulated = False
+    imported = ""
 
     def footer(self) -> list[str]:
         """Where its numbers are from."""

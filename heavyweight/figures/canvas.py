@@ -104,6 +104,10 @@ class Footing(Protocol):
     def emulated(self) -> bool:
         """Whether servers were imitated: stamped on it."""
 
+    @property
+    def imported(self) -> str:
+        """Which other tools measured it, in words: stamped on it; empty: this study did."""
+
     def footer(self) -> list[str]:
         """What stands under it."""
 
@@ -151,9 +155,10 @@ def make(
         0.012, 0.06 / height, "\n".join(lines), fontsize=7.2, color=GREY, va="bottom",
         linespacing=1.25,
     )  # fmt: skip
-    if provenance.emulated:
+    stamp = "EMULATED" if provenance.emulated else "IMPORTED" if provenance.imported else ""
+    if stamp:
         figure.text(
-            0.5, 0.55, "EMULATED", rotation=24, fontsize=58, fontweight="bold", color="#c00000",
+            0.5, 0.55, stamp, rotation=24, fontsize=58, fontweight="bold", color="#c00000",
             alpha=0.13, ha="center", va="center", zorder=10,
         )  # fmt: skip
     return figure, axes

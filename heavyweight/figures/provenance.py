@@ -8,7 +8,7 @@ import pandas as pd
 
 from heavyweight.errors import StoreError
 from heavyweight.kinds import SERVERS
-from heavyweight.records import Cell, Machine, Session
+from heavyweight.records import Cell, Machine, Session, imported_from
 from heavyweight.store import RunFolder
 
 
@@ -25,6 +25,7 @@ class Provenance:
         blocks: how often it was repeated.
         commit: of the code that measured.
         emulated: true: stamped on every figure.
+        imported: which other tools measured it, in words; empty: this study did.
         labels: arm: how it is called, in the order of the plan.
     """
 
@@ -36,6 +37,7 @@ class Provenance:
     blocks: str
     commit: str
     emulated: bool
+    imported: str
     labels: dict[str, str]
 
     @classmethod
@@ -59,14 +61,15 @@ class Provenance:
         arms = dict.fromkeys([*run.arms, *sorted(session.arm for session in sessions)])
         return cls(
             run=run.run,
-            model=", ".join(sorted({session.model for session in sessions})),
+            model=", ".join(sorted({one.model or "model not told" for one in sessions})),
             lengths=_lengths(cells),
-            machine=_machines([session.machine for session in sessions]),
+            machine=_machines([one.machine for one in sessions if one.machine]),
             versions=_versions(sessions),
             blocks=f"{len(done)} of {run.blocks} blocks" if len(done) < run.blocks else
             f"{run.blocks} block{'s' if run.blocks > 1 else ''}",
             commit=_commit(run.commit, run.clean),
-            emulated=run.emulated or any(session.emulated for session in sessions),
+            emulated=bool(run.emulated or any(session.emulated for session in sessions)),
+            imported=imported_from(run.imported),
             labels={arm: run.labels.get(arm, arm) for arm in arms},
         )  # fmt: skip
 
@@ -76,13 +79,16 @@ class Provenance:
         return [
             f"Setting: {'; '.join(filter(None, told))}.",
             f"Data: run {self.run}, {self.blocks}, code {self.commit}."
-            + (" EMULATED servers: evidence of nothing." if self.emulated else ""),
+            + (" EMULATED servers: evidence of nothing." if self.emulated else "")
+            + (f" {self.imported}" if self.imported else ""),
         ]
 
     def table(self) -> pd.DataFrame:
         """The same as a table, for a notebook."""
         rows = {
-            "run": self.run + (" (EMULATED: evidence of nothing)" if self.emulated else ""),
+            "run": self.run
+            + (" (EMULATED: evidence of nothing)" if self.emulated else "")
+            + (f" ({self.imported.rstrip('.')})" if self.imported else ""),
             "model": self.model,
             "lengths": self.lengths,
             "servers": self.versions,
@@ -96,12 +102,12 @@ class Provenance:
 def _lengths(cells: list[Cell]) -> str:
     if not cells:
         return ""
-    outputs = sorted({cell.output_tokens for cell in cells})
-    prompts = sorted({cell.prompt_tokens_target for cell in cells})
-    return (
-        f"about {' or '.join(map(str, prompts))} tokens in, "
-        f"{' or '.join(map(str, outputs))} out"
-    )  # fmt: skip
+    outputs = sorted({one.output_tokens for one in cells if one.output_tokens is not None})
+    prompts = sorted(
+        {one.prompt_tokens_target for one in cells if one.prompt_tokens_target is not None}
+    )
+    read, asked = (" or ".join(map(str, sizes)) or "untold" for sizes in (prompts, outputs))
+    return f"about {read} tokens in, {asked} out"
 
 
 def _title(server: str) -> str:
@@ -119,11 +125,12 @@ def _versions(sessions: list[Session]) -> str:
 
 def _machines(machines: list[Machine]) -> str:
     kinds = {machine.machine_id: machine for machine in machines}
-    return "; ".join(
+    told = "; ".join(
         f"{m.cpus} cores of {' '.join(m.cpu_model.split())}, {m.memory_bytes / 2**30:.0f} GiB"
         + "".join(f", {gpu.get('name', 'GPU')}" for gpu in m.gpus)
         for _, m in sorted(kinds.items())
     )
+    return told or "machine not told"
 
 
 def _commit(commit: str | None, clean: bool | None) -> str:

@@ -18,6 +18,7 @@ from heavyweight.calibrations import FOLDER
 from heavyweight.design import Calibration
 from heavyweight.estimates.instrument import instrument_table
 from heavyweight.instrument import calibrate
+from heavyweight.records import measured
 from heavyweight.stats.requests import QUANTITIES, Quantity, Requests
 from heavyweight.validity.instrument import row_at
 
@@ -55,13 +56,13 @@ def calibrated(
         folder / FOLDER,
         timed,
         run=folder.name,
-        seed=cell.seed,
+        seed=measured(cell.seed),
         users=[cell.users] if cell.loop == "closed" else [],
         rates=[_rate(requests, timed)] if cell.rate_per_s is not None else [],
         settings=("busy",),
-        prompt_tokens=cell.prompt_tokens_target,
+        prompt_tokens=measured(cell.prompt_tokens_target),
         api=cell.api,  # type: ignore[arg-type]
-        manner="ollama" if cell.api.startswith("ollama") else "vllm",
+        manner="ollama" if measured(cell.api).startswith("ollama") else "vllm",
         on_progress=told,
     )
     return instrument_table(folder)
@@ -71,7 +72,7 @@ def timing(requests: Requests) -> Calibration:
     """A server that answers like the one that was measured, in the median."""
     ttft_ms, itl_ms = (_median_ms(requests, quantity) for quantity in ("ttft", "itl"))
     itl_ms = min(itl_ms, MOST_ANSWER_MS)
-    asked = requests.cell.output_tokens
+    asked = measured(requests.cell.output_tokens)
     return Calibration(
         ttft_ms=min(ttft_ms, MOST_TTFT_MS),
         itl_ms=itl_ms,
@@ -97,7 +98,7 @@ def _median_ms(requests: Requests, quantity: Quantity) -> float:
 
 
 def error_at(
-    calibration: pd.DataFrame, requests: Requests, machine_id: str
+    calibration: pd.DataFrame, requests: Requests, machine_id: str | None
 ) -> dict[str, Any] | None:
     """What a calibration says of a cell, as values and in words; None: nothing."""
     row = row_at(calibration, requests, machine_id)

@@ -18,7 +18,7 @@ from heavyweight.loadtest.objective import Objective
 from heavyweight.loadtest.result import judge_load
 from heavyweight.loadtest.running import on_time
 from heavyweight.loadtest.search import Answer, Range, Search
-from heavyweight.records import Probe
+from heavyweight.records import Probe, measured
 from heavyweight.stats.requests import Requests
 from heavyweight.store import HIGHEST_RATE, CellFile
 
@@ -124,10 +124,10 @@ def _record(
         run=record.run,
         session=record.session,
         arm=record.arm,
-        server=record.server,
+        server=measured(record.server),
         block=record.block,
         start_id=len(record.starts),
-        emulated=record.emulated,
+        emulated=bool(record.emulated),
         answer=_answer(answer, search),
         yes=len(held),
         trials=trials,

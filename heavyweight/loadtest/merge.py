@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from heavyweight.errors import StudyError
-from heavyweight.records import REQUEST_SCHEMA, Cell, MachineLoad
+from heavyweight.records import REQUEST_SCHEMA, Cell, MachineLoad, measured
 
 _WORST_LAST: tuple[Literal["complete", "cap", "errors", "memory"], ...] = (
     "complete", "cap", "errors", "memory",
@@ -56,7 +56,7 @@ def merge(parts: Sequence[Part], clock_error_ns: int | None = None) -> tuple[Cel
     for name in ("cell_id", *_SHARED):
         if len({getattr(cell, name) for cell in cells}) != 1:
             raise StudyError(f"the parts differ in {name}", "parts of one load")
-    origins = [part.cell.origin_monotonic_ns - part.offset_ns for part in parts]
+    origins = [measured(part.cell.origin_monotonic_ns) - part.offset_ns for part in parts]
     origin = min(origins)
     shifts = [one - origin for one in origins]
     table = pa.concat_tables(
@@ -105,7 +105,7 @@ def machine_load(parts: Sequence[Part]) -> MachineLoad:
     On one machine each part saw the other parts as other processes: their CPU, and that of their
     workers, is taken off. Of several machines, the busiest counts.
     """
-    loads = [part.cell.machine_load for part in parts]
+    loads = [measured(part.cell.machine_load) for part in parts]
     elapsed_s = max(load.elapsed_s for load in loads)
 
     def scaled(value: float, load: MachineLoad) -> float:
@@ -114,8 +114,8 @@ def machine_load(parts: Sequence[Part]) -> MachineLoad:
     others: dict[str, list[float]] = {}
     for part, load in zip(parts, loads, strict=True):
         ours = sum(
-            scaled(one.cell.machine_load.client_cpu_s + one.worker_cpu_s, one.cell.machine_load)
-            for one in parts
+            scaled(seen.client_cpu_s + one.worker_cpu_s, seen)
+            for one, seen in zip(parts, loads, strict=True)
             if one is not part and one.machine == part.machine
         )
         others.setdefault(part.machine, []).append(scaled(load.other_cpu_s, load) - ours)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from heavyweight.estimates.rows import percentile_row
 from heavyweight.loadtest.calibration import error_at
-from heavyweight.records import Cell, Session
+from heavyweight.records import Cell, Session, measured
 from heavyweight.stats.requests import Quantity, Requests
 from heavyweight.validity import Check, check_cell
 
@@ -86,7 +86,7 @@ def judge_load(
         "client": _client(requests),
         "instrument": None
         if calibration is None
-        else error_at(calibration, requests, session.machine.machine_id),
+        else error_at(calibration, requests, session.machine_id),
         "checks": [asdict(check) for check in checks],
     }
 
@@ -118,7 +118,7 @@ def _load(cell: Cell) -> dict[str, Any]:
 
 def _client(requests: Requests) -> dict[str, Any]:
     """How late requests were sent, and what the load generator took of the machine."""
-    load = requests.cell.machine_load
+    load = measured(requests.cell.machine_load)
     lag_ms = ((requests.sent_ns - requests.due_ns) / 1e6)[requests.in_window]
     lag_ms = lag_ms[~np.isnan(lag_ms)]
 

@@ -9,8 +9,10 @@ Times of requests are int64 nanoseconds from the cell's origin on the monotonic 
 the absolute stamp.
 """
 
-from heavyweight.records.base import SCHEMA_VERSION, Machine, Record, Software, unit
+from heavyweight.records.base import SCHEMA_VERSION, Machine, Record, Software, measured, unit
 from heavyweight.records.columns import (
+    IMPORTED_SCHEMA,
+    NOT_ALWAYS_TOLD,
     NS,
     REQUEST_COLUMNS,
     REQUEST_SCHEMA,
@@ -21,6 +23,7 @@ from heavyweight.records.columns import (
     Column,
     ErrorClass,
 )
+from heavyweight.records.imported import TOOL_NAMES, Imported, Tool, imported_from
 from heavyweight.records.instrument import Instrument, Setting
 from heavyweight.records.study import (
     Cell,
@@ -41,15 +44,47 @@ from heavyweight.records.telemetry import (
 )
 
 __all__ = [
-    "CLOCK_REASONS", "JSON_RECORDS", "NS", "REQUEST_COLUMNS", "REQUEST_SCHEMA", "SCHEMA_VERSION",
-    "SERVER_LOG_COLUMNS", "SERVER_LOG_SCHEMA", "TELEMETRY_COLUMNS", "TELEMETRY_QUANTITIES",
-    "TELEMETRY_SCHEMA", "Cell", "ClockReason", "ColdStart", "Column", "ErrorClass", "Instrument",
-    "Machine", "MachineLoad", "Probe", "Record", "Run", "ServerIdentity", "ServerStart", "Session",
-    "Setting", "Software", "Telemetry", "TelemetryQuantity", "unit",
+    "CLOCK_REASONS",
+    "IMPORTED_SCHEMA",
+    "JSON_RECORDS",
+    "NOT_ALWAYS_TOLD",
+    "NS",
+    "REQUEST_COLUMNS",
+    "REQUEST_SCHEMA",
+    "SCHEMA_VERSION",
+    "SERVER_LOG_COLUMNS",
+    "SERVER_LOG_SCHEMA",
+    "TELEMETRY_COLUMNS",
+    "TELEMETRY_QUANTITIES",
+    "TELEMETRY_SCHEMA",
+    "TOOL_NAMES",
+    "Cell",
+    "ClockReason",
+    "ColdStart",
+    "Column",
+    "ErrorClass",
+    "Imported",
+    "Instrument",
+    "Machine",
+    "MachineLoad",
+    "Probe",
+    "Record",
+    "Run",
+    "ServerIdentity",
+    "ServerStart",
+    "Session",
+    "Setting",
+    "Software",
+    "Telemetry",
+    "TelemetryQuantity",
+    "Tool",
+    "imported_from",
+    "measured",
+    "unit",
 ]  # fmt: skip
 
 JSON_RECORDS: tuple[type[Record], ...] = (
     Run, Session, Cell, ServerStart, ColdStart, ServerIdentity, MachineLoad, Telemetry, Probe,
-    Instrument,
+    Instrument, Imported,
     Machine, Software,
 )  # fmt: skip

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from heavyweight.errors import StoreError
+
 SCHEMA_VERSION = 2
+T = TypeVar("T")
 
 
 def unit(meaning: str, unit: str = "", **kwargs: Any) -> Any:
@@ -18,6 +21,19 @@ class Record(BaseModel):
     """Base of the JSON records: unknown fields are refused, values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def measured(value: T | None) -> T:
+    """A value that all data of this study's own have; only imported data may lack it.
+
+    Raises:
+        StoreError: it is missing.
+    """
+    if value is None:
+        raise StoreError(
+            "data of another tool do not tell this", "data that this study measured", "measure it"
+        )
+    return value
 
 
 class Software(Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import pyarrow as pa
@@ -48,6 +48,7 @@ class ErrorClass(StrEnum):
     WRONG_MODEL = "wrong_model"  # the answer names another model than was asked for
     ABANDONED = "abandoned"  # the cell ended (cap or stop) while the request was in flight
     CLIENT = "client"  # the client itself failed; a bug
+    NOT_TOLD = "not_told"  # imported: another tool says that it failed, and not how in these words
 
 
 REQUEST_COLUMNS: tuple[Column, ...] = (
@@ -72,6 +73,12 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
     Column("error", pa.string(), "", "error class; null: the request succeeded"),
     Column("error_detail", pa.string(), "", "what was seen, cut to 500 characters"),
 )  # fmt: skip
+
+NOT_ALWAYS_TOLD = frozenset(
+    {"request_id", "user", "prompt_id", "start_id", "output_tokens_asked", "due_ns", "chunk_ns",
+     "chunk_bytes", "done_ns"}
+)  # fmt: skip
+"""Columns of requests that are null in imported data where the other tool does not tell them."""
 
 SERVER_LOG_COLUMNS: tuple[Column, ...] = (
     Column("request_id", pa.string(), "", "as the client sent it in X-Request-Id", nullable=False),
@@ -109,5 +116,8 @@ def _schema(columns: Iterable[Column]) -> pa.Schema:
 
 
 REQUEST_SCHEMA = _schema(REQUEST_COLUMNS)
+IMPORTED_SCHEMA = _schema(
+    replace(c, nullable=c.nullable or c.name in NOT_ALWAYS_TOLD) for c in REQUEST_COLUMNS
+)
 SERVER_LOG_SCHEMA = _schema(SERVER_LOG_COLUMNS)
 TELEMETRY_SCHEMA = _schema(TELEMETRY_COLUMNS)

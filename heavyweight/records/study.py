@@ -6,6 +6,7 @@ from typing import Literal
 
 from heavyweight.records.base import SCHEMA_VERSION, Machine, Record, Software, unit
 from heavyweight.records.columns import NS
+from heavyweight.records.imported import Imported, Tool
 
 
 class ServerIdentity(Record):
@@ -114,12 +115,15 @@ class Cell(Record):
     run: str = unit("run")
     session: str = unit("session: folder inside the run")
     arm: str = unit("arm")
-    server: str = unit("kind of server")
-    model: str = unit("model")
+    server: str | None = unit("kind of server; null: not told")
+    model: str | None = unit("model; null: not told")
     block: int = unit("block, from 1")
     loop: Literal["closed", "open"] = unit("kind of load", default="closed")
-    api: str = unit("how requests were spoken (chat, completions, ollama-chat, ollama-generate)",
-                    default="chat")  # fmt: skip
+    api: str | None = unit(
+        "how requests were spoken (chat, completions, ollama-chat, ollama-generate; imported: also "
+        "in the other tool's word); null: not told",
+        default="chat",
+    )
     users: int = unit("concurrent users of the closed loop; open loop: 0", "users")
     arrivals: str | None = unit(
         "open loop: process of the arrivals (poisson, constant, gamma, trace); closed: null",
@@ -136,19 +140,26 @@ class Cell(Record):
     clock_error_ns: int | None = unit(
         "how far the clocks of the parts may be apart at most; null: one clock", "ns", default=None
     )
-    output_tokens: int = unit("tokens asked of every request", "tokens")
-    prompt_tokens_target: int = unit("length that the prompts aim at", "tokens")
-    seed: int = unit("seed of the study")
-    start_id: int = unit("which start of the server measured it")
-    emulated: bool = unit("true: the server imitates; never evidence")
-    origin_monotonic_ns: int = unit("the origin on CLOCK_MONOTONIC", "ns")
-    origin_utc: str = unit("the origin, ISO 8601")
-    window_start_ns: int = unit("start of the steady window", NS)
-    window_end_ns: int = unit("end of the steady window", NS)
+    output_tokens: int | None = unit("tokens asked of every request; null: not told", "tokens")
+    prompt_tokens_target: int | None = unit(
+        "length that the prompts aim at; null: not told", "tokens"
+    )
+    seed: int | None = unit("seed of the study; null: not told")
+    start_id: int | None = unit("which start of the server measured it; null: not told")
+    emulated: bool | None = unit("true: the server imitates; never evidence; null: not told")
+    origin_monotonic_ns: int | None = unit("the origin on CLOCK_MONOTONIC; null: not told", "ns")
+    origin_utc: str | None = unit("the origin, ISO 8601; null: not told")
+    window_start_ns: int = unit("start of the steady window; imported: of the load", NS)
+    window_end_ns: int = unit("end of the steady window; imported: of the load", NS)
     ended: Literal["complete", "cap", "errors", "memory"] = unit("why the cell ended")
     idle_after: bool | None = unit("the server was idle after the drain; null: it cannot be asked")
-    machine_load: MachineLoad = unit("the machine while the cell ran")
+    machine_load: MachineLoad | None = unit("the machine while the cell ran; null: not told")
     client: dict[str, str] = unit("how the load generator ran (uvloop, collector, affinity)")
+    imported: Tool | None = unit(
+        "which other tool measured it; null: this study. Only where one did is anything null that"
+        " is 'not told'",
+        default=None,
+    )
 
 
 class Probe(Record):
@@ -187,22 +198,22 @@ class Session(Record):
     run: str = unit("run")
     session: str = unit("session: folder inside the run")
     arm: str = unit("arm")
-    server: str = unit("kind of server")
+    server: str | None = unit("kind of server; null: not told")
     experiment: str = unit("which notebook measured it", default="session")
     block: int = unit("block, from 1")
     order: int = unit("place in the block, from 1", default=1)
-    emulated: bool = unit("true: the server imitates; never evidence")
-    model: str = unit("model")
-    artefact: str = unit("artefact of the model that the server loads")
+    emulated: bool | None = unit("true: the server imitates; never evidence; null: not told")
+    model: str | None = unit("model; null: not told")
+    artefact: str | None = unit("artefact of the model that the server loads; null: not told")
     artefact_sha256: str | None = unit("its checksum; null: not ours")
     slots: int | None = unit("requests that the server may work on at once, as configured")
-    context_tokens: int = unit("context per slot", "tokens")
+    context_tokens: int | None = unit("context per slot; null: not told", "tokens")
     settings: dict[str, str] = unit(
         "the arm's own flags and what cannot be the same", default_factory=dict
     )
     identity: ServerIdentity | None = unit("what answered", default=None)
     software: list[Software] = unit("programs that took part", default_factory=list)
-    machine: Machine = unit("the machine")
+    machine: Machine | None = unit("the machine; null: not told")
     starts: list[ServerStart] = unit("starts of the server", default_factory=list)
     users_planned: list[int] = unit("loads, in the order in which they were to run", "users")
     left_out: dict[str, str] = unit(
@@ -210,6 +221,16 @@ class Session(Record):
     )
     complete: bool = unit("all was measured and the stop was verified", default=False)
     finished_utc: str | None = unit("when, ISO 8601", default=None)
+    imported: Imported | None = unit(
+        "the other tool's file that it was read from; null: this study measured it. Only where one"
+        " did is anything null that is 'not told'",
+        default=None,
+    )
+
+    @property
+    def machine_id(self) -> str | None:
+        """Which machine it was; None: not told."""
+        return None if self.machine is None else self.machine.machine_id
 
 
 class Run(Record):
@@ -219,7 +240,7 @@ class Run(Record):
     run: str = unit("name of the run's folder")
     profile: str = unit("profile of study.toml; 'by-hand' for a session executed by itself")
     experiment: str = unit("which notebook measures its sessions", default="session")
-    seed: int = unit("seed of the study")
+    seed: int | None = unit("seed of the study; null: imported, not told")
     created_utc: str = unit("when, ISO 8601")
     commit: str | None = unit("commit of the code; null: not a checkout")
     clean: bool | None = unit("whether the checkout had no changes")
@@ -227,7 +248,9 @@ class Run(Record):
         "hash of all that was planned (arms with their flags, model, loads, URL); null: by hand",
         default=None,
     )
-    emulated: bool = unit("true: at least one arm imitates; never evidence")
+    emulated: bool | None = unit(
+        "true: at least one arm imitates; never evidence; null: imported, not told"
+    )
     blocks: int = unit("blocks planned")
     users: list[int] = unit("loads planned", "users")
     lengths: list[tuple[int, int]] = unit(
@@ -240,3 +263,7 @@ class Run(Record):
     contrasts: dict[str, tuple[str, str]] = unit("name: (numerator arm, denominator arm)")
     limits: dict[str, float] = unit("limits of the validity checks, from study.toml")
     labels: dict[str, str] = unit("arm: how it is called on figures")
+    imported: list[Imported] = unit(
+        "other tools' files that it was read from: never evidence; empty: this study measured it",
+        default_factory=list,
+    )

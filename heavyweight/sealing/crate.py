@@ -15,7 +15,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 from heavyweight.calibrations import FOLDER, InstrumentFolder
-from heavyweight.records import Machine, Record, Session, Software
+from heavyweight.records import Machine, Record, Session, Software, imported_from
 from heavyweight.sealing.sums import CRATE_FILE, kept_files
 from heavyweight.store import RunFolder
 
@@ -76,15 +76,16 @@ def _about(run: RunFolder) -> str:
     record = run.run
     arms = ", ".join(record.labels.get(arm, arm) for arm in record.arms)
     emulated = " EMULATED servers: evidence of nothing." if record.emulated else ""
+    imported = f" {imported_from(record.imported)}" if record.imported else ""
     return (
         f"Raw timings of every request to {arms}; profile {record.profile}, experiment "
-        f"{record.experiment}, {record.blocks} blocks planned.{emulated}"
+        f"{record.experiment}, {record.blocks} blocks planned.{emulated}{imported}"
     )
 
 
 def _session(crate: ROCrate, code: ContextEntity, session: Session, place: int) -> None:
     programs = [_software(crate, one) for one in session.software]
-    model = _entity(
+    model = session.model and _entity(
         crate, f"#model-{session.model}-{session.artefact}", "CreativeWork",
         f"{session.model}, {session.artefact}",
         identifier=f"sha256:{session.artefact_sha256}" if session.artefact_sha256 else "not told",
@@ -121,7 +122,9 @@ def _action(
         "instrument": instruments,
         "result": [folder],
         "actionStatus": f"http://schema.org/{done}",
-        "object": [one for one in (model, _machine(crate, record.machine)) if one],
+        "object": [
+            one for one in (model, record.machine and _machine(crate, record.machine)) if one
+        ],
     }
     starts = getattr(record, "starts", [])
     if starts:

@@ -65,7 +65,8 @@ def _finished(run: RunFolder) -> Callable[[str], bool]:
     instrument = InstrumentFolder.of(run.path)
     if instrument.exists and instrument.record.complete:
         complete.add(FOLDER)
-    planned = run.run.plan_sha256 is not None  # a run by hand grows with each session
+    # A run by hand grows with each session.
+    planned = run.run.plan_sha256 is not None or bool(run.run.imported)
 
     def finished(name: str) -> bool:
         top, _, inside = name.partition("/")

@@ -84,7 +84,7 @@ class ServerSession(ABC):
         if not file.exists():
             return now
         left = store.read_json(file, SessionRecord)
-        if left.machine.machine_id != now.machine.machine_id:
+        if left.machine_id != now.machine_id:
             raise StoreError(f"{self.path.name} was begun on another machine", "", ANOTHER)
         for field in SAME_ON_RESUME:
             before, after = getattr(left, field), getattr(now, field)

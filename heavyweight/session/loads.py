@@ -16,6 +16,7 @@ import pandas as pd
 from heavyweight import store
 from heavyweight.design import Load
 from heavyweight.load import LoadSpec
+from heavyweight.records import measured
 from heavyweight.session.base import ServerSession
 from heavyweight.session.cell import measure_cell
 
@@ -77,7 +78,7 @@ class Session(ServerSession):
             one,
             self.server,
             run=self.folder.run.run,
-            model=self.record.model,
+            model=measured(self.record.model),
             folder=self.path,
             start_id=len(self.record.starts),
             stop_path=self.progress.stop_path,

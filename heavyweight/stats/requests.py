@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -34,16 +34,21 @@ class Requests:
         user: which user.
         prompt_id: which prompt.
         start_id: which start of the server.
-        due_ns: when it was due.
+        due_ns: when it was due; NaN: not told.
         sent_ns: when it was sent; NaN: never.
-        done_ns: when it ended or failed.
+        done_ns: when it ended or failed; NaN: not told.
         failed: whether it failed.
         error: error class; empty where it succeeded.
         asked: output tokens asked.
         prompt_tokens: as the server counted; NaN: not counted.
         completion_tokens: as the server counted; NaN: not counted.
         chunks: number of chunks with text.
-        chunk_ns: arrivals of all chunks, request after request.
+        chunk_ns: arrivals of all chunks, request after request; NaN: any number of chunks that are
+            not told.
+        table: the rows themselves, in the same order.
+
+    Only of imported data is something not told. Their window is the whole load, so that all
+    requests are in it, also those whose end is not told.
     """
 
     cell: Cell
@@ -60,18 +65,19 @@ class Requests:
     completion_tokens: np.ndarray
     chunks: np.ndarray
     chunk_ns: np.ndarray
+    table: pa.Table = field(repr=False)
 
     @classmethod
     def read(cls, table: pa.Table, cell: Cell) -> Requests:
         """The arrays of a table of :data:`heavyweight.records.REQUEST_SCHEMA`."""
-        order = np.argsort(table["done_ns"].to_numpy(), kind="stable")
+        order = np.argsort(_numbers(table, "done_ns"), kind="stable")
         table = table.take(order).combine_chunks()
         stamps = table["chunk_ns"].combine_chunks()
         return cls(
             cell=cell,
             user=table["user"].to_numpy(),
             prompt_id=table["prompt_id"].to_numpy(),
-            start_id=table["start_id"].to_numpy(),
+            start_id=_numbers(table, "start_id"),
             due_ns=_numbers(table, "due_ns"),
             sent_ns=_numbers(table, "sent_ns"),
             done_ns=_numbers(table, "done_ns"),
@@ -80,8 +86,9 @@ class Requests:
             asked=_numbers(table, "output_tokens_asked"),
             prompt_tokens=_numbers(table, "prompt_tokens"),
             completion_tokens=_numbers(table, "completion_tokens"),
-            chunks=np.asarray(stamps.value_lengths().to_numpy(zero_copy_only=False), np.int64),
-            chunk_ns=stamps.flatten().to_numpy().astype(float),
+            chunks=stamps.value_lengths().fill_null(0).to_numpy().astype(np.int64),
+            chunk_ns=stamps.flatten().to_numpy(zero_copy_only=False).astype(float),
+            table=table,
         )
 
     def __len__(self) -> int:
@@ -104,6 +111,8 @@ class Requests:
         included, whenever they finished: counted by their ends, the slowest would be left out, the
         more of them the longer the queue.
         """
+        if self.cell.imported:
+            return np.ones(len(self), dtype=bool)
         if self.cell.loop == "closed":
             return self.finished_in_window
         start_ns, end_ns = self.cell.window_start_ns, self.cell.window_end_ns
@@ -112,12 +121,17 @@ class Requests:
     @cached_property
     def finished_in_window(self) -> np.ndarray:
         """Which requests ended or failed in the steady window."""
-        return self._inside(self.done_ns)
+        return self.in_window if self.cell.imported else self._inside(self.done_ns)
 
     @cached_property
     def start_ns(self) -> np.ndarray:
-        """From when latency counts: due in an open loop, sent in a closed one."""
-        return self.due_ns if self.cell.loop == "open" else self.sent_ns
+        """From when latency counts: due in an open loop, sent in a closed one.
+
+        Sent also where another tool does not tell when the requests of its open loop were due.
+        """
+        if self.cell.loop == "closed":
+            return self.sent_ns
+        return np.where(np.isnan(self.due_ns), self.sent_ns, self.due_ns)
 
     @cached_property
     def _first_and_last_ns(self) -> tuple[np.ndarray, np.ndarray]:
@@ -134,8 +148,10 @@ class Requests:
         """Tokens that arrived in the window by their own times.
 
         A chunk carries completion tokens / number of chunks. A failed request, of which the server
-        gave no count, carries none.
+        gave no count, carries none. Of imported data all tokens are in it.
         """
+        if self.cell.imported:
+            return float(np.nansum(self.completion_tokens[~self.failed]))
         good = ~self.failed & (self.chunks > 0) & np.isfinite(self.completion_tokens)
         share = np.where(good, self.completion_tokens, 0.0) / np.maximum(self.chunks, 1)
         return float(np.repeat(share, self.chunks)[self._inside(self.chunk_ns)].sum())
@@ -153,7 +169,9 @@ class Requests:
 
     @property
     def events_per_s(self) -> float:
-        """Chunks with text that arrived in the window, per second; NaN without a window."""
+        """Chunks with text that arrived in the window, per second; NaN: no window, or not told."""
+        if np.isnan(self.chunk_ns).any():
+            return float("nan")  # a chunk that is not told stands for any number
         events = np.count_nonzero(self._inside(self.chunk_ns))
         return events / self.window_s if self.window_s else float("nan")
 
@@ -181,6 +199,10 @@ class Requests:
         Args:
             quantity: which latency; an answer of one token has no TPOT.
         """
+        return self.of_all(quantity)[self.in_window]
+
+    def of_all(self, quantity: Literal["ttft", "e2e", "tpot"]) -> np.ndarray:
+        """The same of every request, in the window or not."""
         first, last = self._first_and_last_ns
         if quantity == "ttft":
             values = (first - self.start_ns) / NS_PER_MS
@@ -189,7 +211,7 @@ class Requests:
         else:
             gaps = np.where(self.completion_tokens > 1, self.completion_tokens - 1, np.nan)
             values = (last - first) / gaps / NS_PER_MS
-        return np.where(self.failed, np.inf, values)[self.in_window]
+        return np.where(self.failed, np.inf, values)
 
     def _gaps_ms(self, failures: bool) -> np.ndarray:
         """Gaps between the chunks of a request, in the order in which they ended."""
@@ -198,6 +220,7 @@ class Requests:
         else:
             row = np.repeat(np.arange(len(self)), self.chunks)
             used = (row[1:] == row[:-1]) & (self.in_window & ~self.failed)[row[1:]]
+            used &= ~np.isnan(np.diff(self.chunk_ns))
             ends = self.chunk_ns[1:][used]
             gaps = np.diff(self.chunk_ns)[used]
         if failures:

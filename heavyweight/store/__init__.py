@@ -23,6 +23,7 @@ from heavyweight.store.cells import (
     CellFile,
     cell_file_name,
     frame,
+    request_schema,
     write_cell,
     write_probe,
 )
@@ -32,5 +33,6 @@ from heavyweight.store.runs import RUN_FILE, SESSION_FILE, RunFolder, SessionFol
 __all__ = [
     "CELL_FILE", "HIGHEST_RATE", "METADATA_KEY", "PROBE_FILE", "RUN_FILE", "SESSION_FILE",
     "CellFile", "RunFolder", "SessionFolder", "cell_file_name", "frame", "read_json", "replacing",
+    "request_schema",
     "write_cell", "write_json", "write_probe", "write_text",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from heavyweight.errors import StoreError
-from heavyweight.records import REQUEST_SCHEMA, SCHEMA_VERSION, Cell, Probe
+from heavyweight.records import IMPORTED_SCHEMA, REQUEST_SCHEMA, SCHEMA_VERSION, Cell, Probe
 from heavyweight.store.files import refuse_other_schema, replacing, write_json
 
 if TYPE_CHECKING:
@@ -31,19 +31,24 @@ def cell_file_name(cell: Cell) -> str:
     return f"{load}-{cell.cell_id[:12]}.parquet"
 
 
+def request_schema(cell: Cell) -> pa.Schema:
+    """Columns of a cell's requests: of imported data more of them may be null."""
+    return IMPORTED_SCHEMA if cell.imported else REQUEST_SCHEMA
+
+
 def write_cell(folder: Path, cell: Cell, table: pa.Table) -> Path:
     """Write one cell's requests, atomically and once.
 
     Args:
         folder: the session's folder.
         cell: goes into the file's metadata.
-        table: rows of :data:`heavyweight.records.REQUEST_SCHEMA`.
+        table: rows of :func:`request_schema`.
 
     Raises:
         StoreError: the cell is there already, or the file cannot be written.
     """
     path = _new(folder / cell_file_name(cell), "a cell")
-    table = table.cast(REQUEST_SCHEMA).replace_schema_metadata(
+    table = table.cast(request_schema(cell)).replace_schema_metadata(
         {METADATA_KEY: cell.model_dump_json().encode()}
     )
     deltas = [f.name for f in REQUEST_SCHEMA if f.type == pa.int64()]
@@ -109,7 +114,8 @@ class CellFile:
             StoreError: the file is cut off, damaged, or of another schema.
         """
         try:
-            return pq.read_table(self.path, page_checksum_verification=True).cast(REQUEST_SCHEMA)
+            table = pq.read_table(self.path, page_checksum_verification=True)
+            return table.cast(request_schema(self.cell))
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._damaged(error) from error
 

@@ -30,10 +30,11 @@ def cells(assessment: Assessment) -> pd.DataFrame:
     found = assessment.cells
     planned = assessment.run.blocks * max(len(assessment.run.lengths), 1)
     columns = {}
+    word = "failed no check" if assessment.run.imported else "VALID"
     for arm in assessment.arms:
         mine = found[found["arm"] == arm].groupby("users")["valid"]
         columns[assessment.label(arm)] = (
-            mine.sum().astype(int).map(lambda valid: f"{valid} of {planned} VALID")
+            mine.sum().astype(int).map(lambda valid: f"{valid} of {planned} {word}")
         )
     table = pd.DataFrame(columns).sort_index()
     return one_header(table.fillna(NOTHING), "users")

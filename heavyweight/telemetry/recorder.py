@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from heavyweight.errors import StudyError
 from heavyweight.recordings import write_telemetry
-from heavyweight.records import TELEMETRY_SCHEMA, Telemetry
+from heavyweight.records import TELEMETRY_SCHEMA, Telemetry, measured
 from heavyweight.store import CellFile
 from heavyweight.telemetry.machine import MachineCounters
 from heavyweight.telemetry.nvml import Gpus
@@ -150,7 +150,8 @@ class Recorder:
                 cpu_s=self.cpu_s,
                 notes=list(self.notes),
             )
-            return write_telemetry(cell_path, record, self.table(cell.origin_monotonic_ns))
+            origin_ns = measured(cell.origin_monotonic_ns)
+            return write_telemetry(cell_path, record, self.table(origin_ns))
         except (StudyError, OSError, pa.ArrowException) as error:
             self.note(f"the telemetry of {cell_path.name} was not written: {error}")
             return None

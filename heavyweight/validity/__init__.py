@@ -1,7 +1,8 @@
 """Named checks of a cell -> VALID, or INVALID with value, limit and remedy.
 
 A check of kind "work" asks whether the work was done, complete and equal; one of kind "machine"
-whether the machine let it be measured. A cell is VALID if it passes all of both.
+whether the machine let it be measured. A cell is VALID if it passes all of both. Of imported data
+some cannot be told: those neither pass nor fail, and a cell with one is not called VALID.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pandas as pd
 from heavyweight.records import Cell, Session
 from heavyweight.stats.requests import Requests
 from heavyweight.stats.telemetry import Recorded
-from heavyweight.validity import instrument, machine, work
+from heavyweight.validity import imported, instrument, machine, work
 from heavyweight.validity.base import Check, Evidence, Part
 
 __all__ = ["CHECK_NAMES", "Check", "check_cell"]
@@ -71,14 +72,16 @@ def check_cell(
         StoreError: a limit is missing.
     """
     evidence = Evidence(cell, session, requests, limits, unequal_prompts, calibration, recorded)
+    untold = imported.untold(evidence)
     checks = []
-    for name, kind, look, remedy in _CHECKS:
-        parts = look(evidence)
-        passed = all(part.passed for part in parts)
+    for name, kind, look, own in _CHECKS:
+        remedy = imported.REMEDY if cell.imported else own
+        parts = [untold[name]] if name in untold else look(evidence)
+        passed = None if name in untold else all(part.passed for part in parts)
         shown = next((part for part in parts if not part.passed), parts[0])
         detail = "; ".join(part.detail for part in parts)
         checks.append(
             Check(name, kind, shown.value, shown.limit, shown.unit, passed, detail,
-                  "" if passed else remedy)
+                  remedy if passed is False else "")
         )  # fmt: skip
     return checks

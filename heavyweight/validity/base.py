@@ -24,9 +24,9 @@ class Check:
         value: what was found; None: it could not be found.
         limit: the largest value that passes, or the smallest for "requests".
         unit: of both.
-        passed: whether it holds.
+        passed: whether it holds; None: it cannot be told.
         detail: what was found, in words.
-        remedy: what to do; empty if it holds.
+        remedy: what to do; empty unless it fails.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Check:
     value: float | None
     limit: float | None
     unit: str
-    passed: bool
+    passed: bool | None
     detail: str
     remedy: str = ""
 
@@ -46,7 +46,7 @@ class Part:
     value: float | None
     limit: float | None
     unit: str
-    passed: bool
+    passed: bool | None
     detail: str
 
 

@@ -31,7 +31,7 @@ def load_of(cell: Cell) -> float:
 
 
 def row_at(
-    calibration: pd.DataFrame | None, requests: Requests, machine_id: str
+    calibration: pd.DataFrame | None, requests: Requests, machine_id: str | None
 ) -> pd.Series | None:
     """The row of a calibration that speaks for a cell.
 
@@ -42,7 +42,7 @@ def row_at(
     Args:
         calibration: rows of ``estimates.instrument_table``.
         requests: the cell's.
-        machine_id: where it was measured.
+        machine_id: where it was measured; None: not told.
 
     Returns:
         None: the client's error at this load is not known.
@@ -68,7 +68,7 @@ def row_at(
 
 def error(e: Evidence) -> list[Part]:
     """The client's own error at this load, as a share of the cell's medians."""
-    row = row_at(e.calibration, e.requests, e.session.machine.machine_id)
+    row = row_at(e.calibration, e.requests, e.session.machine_id)
     if row is None:
         unit = "users" if e.cell.loop == "closed" else "requests/s"
         detail = f"the client's own error at {load_of(e.cell):g} {unit} is not known"

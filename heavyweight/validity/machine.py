@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from heavyweight.records import measured
 from heavyweight.stats import Estimate, drift, mser5, shift
 from heavyweight.validity import recorded
 from heavyweight.validity.base import Evidence, Part
@@ -74,7 +75,7 @@ def client(e: Evidence) -> list[Part]:
 
 def machine(e: Evidence) -> list[Part]:
     """Nothing else used the machine, and neither heat nor power held it down."""
-    load, cpus = e.cell.machine_load, e.session.machine.cpus
+    load, cpus = measured(e.cell.machine_load), measured(e.session.machine).cpus
     if load.elapsed_s <= 0:
         return [Part(None, None, "", False, "the machine was not watched")]
     other, steal = load.other_cpu_s / load.elapsed_s, load.steal_s / load.elapsed_s / cpus
@@ -94,7 +95,7 @@ def _slept(e: Evidence) -> list[Part]:
 
     No latency is taken from the wall clock, so that setting it fails nothing.
     """
-    load, found = e.cell.machine_load, []
+    load, found = measured(e.cell.machine_load), []
     if (load.suspended_s or 0.0) > SLEPT_S:
         detail = f"the machine slept {load.suspended_s:.1f} s"
         found.append(Part(load.suspended_s, SLEPT_S, "s", False, detail))
