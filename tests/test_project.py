@@ -37,7 +37,8 @@ def test_every_module_belongs_to_a_half_or_to_both() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     sides = {m for c in contracts["contracts"] for m in c["source_modules"]}
     both = {"store", "records", "calibrations", "recordings", "loadtest", "errors", "paths",
-            "dictionary", "cli", "packing", "sealing", "kinds", "keys", "text", "importing"}  # fmt: skip
+            "dictionary", "cli", "packing", "sealing", "kinds", "keys", "text",
+            "importing"}  # fmt: skip
     for path in sorted((ROOT / "heavyweight").iterdir()):
         name = path.stem
         if name.startswith("_") or name == "templates":

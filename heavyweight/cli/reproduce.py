@@ -137,9 +137,10 @@ def _print_both(theirs: RunFolder, ours: RunFolder, as_json: bool) -> None:
 
 def _machines(folder: RunFolder) -> str:
     """The machines that a run was measured on, in words."""
-    seen = {(one.cpus, one.cpu_model, one.machine_id) for one in (
-        session.record.machine for session in folder.sessions())}  # fmt: skip
-    return "; ".join(
+    machines = [session.record.machine for session in folder.sessions()]
+    seen = {(one.cpus, one.cpu_model, one.machine_id) for one in machines if one is not None}
+    told = [
         f"{cpus} cores, {model} (machine {machine_id[:8]})"
         for cpus, model, machine_id in sorted(seen)
-    )
+    ]
+    return "; ".join(told) or "a machine that is not told"

@@ -108,14 +108,14 @@ def server(e: Evidence) -> list[Part]:
     faults = []
     if start is None or (e.requests.start_id != cell.start_id).any():
         faults.append("not all requests belong to one known start")
-    elif sorted(start.cores) != sorted(start.affinity_seen) and started(s.server):
+    elif sorted(start.cores) != sorted(start.affinity_seen) and started(s.server or ""):
         faults.append(f"bound to cores {start.cores}, found on {start.affinity_seen}")
     if s.identity is None:
         faults.append("it was not asked what it is")
     else:
         if s.identity.server != s.server:
             faults.append(f"{s.identity.server} answered instead of {s.server}")
-        if s.identity.version is None and started(s.server):
+        if s.identity.version is None and started(s.server or ""):
             faults.append("it did not say its version")
         found, prepared = s.identity.model_digest or "", s.artefact_sha256 or ""
         if found and prepared and found.removeprefix("sha256:") != prepared.removeprefix("sha256:"):
