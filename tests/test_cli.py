@@ -14,6 +14,7 @@ from heavyweight.cli.app import app
 from tests.command import ROOT, heavyweight
 
 COMMAND = Path(sys.executable).parent / "heavyweight"
+VLLM = "tests/data/imports/vllm-closed.json"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,16 @@ COMMAND = Path(sys.executable).parent / "heavyweight"
         (("study", "unpack", "no-such-file.zip"), "no file no-such-file.zip"),
         (("study", "unpack", "study.toml"), "is cut off or no archive"),
         (("doctor", "--profile", "gpu-full"), "without --gpu"),
+        (("import", "no-such-file.json", "--run", "x"), "no file no-such-file.json"),
+        (("import", "study.toml", "--run", "x"), "--as guidellm, vllm-bench, aiperf"),
+        (("import", "study.toml", "--run", "x", "--as", "aiperf"), "is no result of AIPerf"),
+        (("import", "study.toml", "--run", "x", "--as", "wrk"), "no tool 'wrk'"),
+        (("import", VLLM, "--run", "../x"), "is no name"),
+        (("import", VLLM, VLLM, VLLM, "--run", "x", "--arm", "a", "--arm", "b"), "2 arms"),
+        (("import", VLLM, "--run", "x", "--users", "5"), "leave the option out"),
+        (("export", "no-such-run"), "no run folder"),
+        (("export", "reference", "--to", "xlsx"), "one of csv, jsonl"),
+        (("export", "reference", "--out", "study.toml"), "--force"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(arguments: tuple[str, ...], told: str) -> None:
@@ -104,7 +115,7 @@ def test_results_are_on_standard_output_as_json() -> None:
     "command",
     ["doctor", "report", "dictionary", "readme", "servers install", "servers list", "servers stop",
      "models prepare", "study plan", "study run", "study list", "study show", "study check",
-     "study cost", "study pack", "study unpack",
+     "study cost", "study pack", "study unpack", "import", "export",
      "claims", "documents", "physics"],
 )  # fmt: skip
 def test_every_command_explains_itself_with_an_example(command: str) -> None:

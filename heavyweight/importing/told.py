@@ -16,7 +16,9 @@ Row = dict[str, Any]
 M = TypeVar("M", bound=BaseModel)
 
 DETAIL_CHARACTERS = 500
-_HOME = re.compile(r"(/|\\)(root|(home|Users)(/|\\)[^\s/\\:\"']+)(?=/|\\)")
+_HOME = re.compile(
+    r"(?:[A-Za-z]:)?\\Users\\[^\\/:\"']+|(?<![\w.~-])/(?:root|(?:home|Users)/[^\s/:\"']+)(?![\w.-])"
+)
 
 Seconds = Annotated[float, Field(ge=0, le=4e9, allow_inf_nan=False)]
 Nanoseconds = Annotated[int, Field(ge=0, le=4_000_000_000_000_000_000)]

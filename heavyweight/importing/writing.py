@@ -39,8 +39,8 @@ MISSING = {
     "server, machine, telemetry": "whether the machine was quiet, and the server as stated, cannot "
     "be told",
     "instrument": "how far the tool's times are from the server's own is not known",
-    "window": "it is the whole load, ramp and drain included",
 }
+OTHERWISE = {"window": "the whole load, ramp and drain included"}
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,8 @@ def _imported(source: Source) -> Imported:
         missing.pop("output_tokens_asked", None)
     return Imported(
         tool=told.tool, version=told.version, file=found.name, sha256=found.sha256,
-        beside=told.beside, said=source.said(), missing=missing, otherwise=told.otherwise,
+        beside=told.beside, said=source.said(), missing=missing,
+        otherwise={**OTHERWISE, **told.otherwise},
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ class Imported(Record):
         "what these files do not tell: what follows from that", default_factory=dict
     )
     otherwise: dict[str, str] = unit(
-        "field of a request: how it differs from what this dictionary says of it",
+        "field: how it differs from what this dictionary says of it",
         default_factory=dict,
     )
 
