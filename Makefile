@@ -6,7 +6,7 @@ READY := .venv/.ready
 HEAVYWEIGHT := $(BIN)/heavyweight
 
 .DEFAULT_GOAL := help
-.PHONY: help study experiments test check bench coverage analysis lab lock clean
+.PHONY: help study experiments test check audit licences bench coverage analysis lab lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -53,8 +53,18 @@ test: $(READY) ## unit tests, notebooks, pages
 	  $(addprefix --ignore=,$(TIMED)) tests analysis
 	@$(TESTS) $(TIMED)
 
-check: $(READY) ## formatting, lint, types, import contracts
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+check: $(READY) ## formatting, lint, types, import contracts, list of licences
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports \
+	  && $(BIN)/python .ci/licences.py --check
+
+AUDIT := .venv/audit/bin/python
+audit: $(READY) ## known vulnerabilities of all locked packages (asks the package index)
+	@[ -x $(AUDIT) ] || $(BIN)/uv venv --quiet --python $(BIN)/python .venv/audit
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(AUDIT) .ci/audit.lock
+	@$(AUDIT) .ci/audit.py requirements.lock .ci/audit.lock
+
+licences: $(READY) ## LICENSES.md anew, from the installed packages
+	@$(BIN)/python .ci/licences.py
 
 bench: $(READY) ## the load generator beside others, on the same emulated server
 	@$(BIN)/python -m benchmarks
@@ -78,6 +88,8 @@ lab: $(READY) ## open the notebooks in JupyterLab
 lock: $(READY) ## resolve requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-header --no-emit-index-url --extra test pyproject.toml -o requirements.lock
+	@echo 'pip-audit==2.10.1' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header --no-emit-index-url - -o .ci/audit.lock
 
 clean: ## remove what was made here; measured data stays
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -75,6 +75,26 @@ def test_the_lock_names_every_dependency_with_hashes_and_no_address() -> None:
     assert "://" not in lock
 
 
+def test_every_locked_package_is_installed_by_its_checksum() -> None:
+    """Of the study, of pip-audit, and of both environments of vLLM."""
+    locks = [ROOT / "requirements.lock", ROOT / ".ci" / "audit.lock"]
+    for path in [*locks, *(ROOT / "heavyweight" / "servers").glob("vllm-*.txt")]:
+        entries = re.findall(r"^([\w.\[\]-]+) ?==[^\n]*((?:\n[ #][^\n]*)*)", path.read_text(), re.M)
+        assert len(entries) > 20, path.name
+        assert not [name for name, more in entries if "--hash=sha256:" not in more], path.name
+    made = (ROOT / "Makefile").read_text()
+    assert made.count("--require-hashes") == 3  # uv, pip, and the environment of pip-audit
+    assert "--ip 127.0.0.1" in made  # of JupyterLab
+
+
+def test_the_list_of_licences_is_current() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "licences.py", "--check"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*/*.ipynb")), ids=lambda p: p.name)
 def test_a_notebook_is_purpose_parameters_and_calls(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)

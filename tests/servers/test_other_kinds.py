@@ -5,11 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from heavyweight import servers
 from heavyweight.errors import BadInput, NotInstalled, NotReady, ServerError
+from heavyweight.servers import asking
 from heavyweight.servers.emulated import EmulatedServer
 from heavyweight.servers.ollama import OllamaServer
 from heavyweight.servers.openai import OpenaiServer
@@ -127,6 +130,40 @@ def test_the_emulated_server_lives_the_life_of_a_server(tmp_path, api):
     finally:
         server.stop()
     assert not server.alive()
+
+
+def test_an_answer_that_points_elsewhere_is_not_followed(tmp_path):
+    """Headers would go there too: a key, to whom the server names."""
+    seen = []
+
+    class Pointing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append((self.path, self.headers.get("Authorization")))
+            self.send_response(307)
+            self.send_header("Location", f"http://127.0.0.1:{self.server.server_address[1]}/other")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_):
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Pointing)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1/models"
+    try:
+        assert asking.status_of(url) == 307
+        with pytest.raises(ServerError, match="answered 307"):
+            asking.get_json(url, headers={"Authorization": "Bearer x"})
+        with pytest.raises(ServerError, match="answered 307"):
+            asking.post_json(url, {})
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert {path for path, _ in seen} == {"/v1/models"}
 
 
 def test_a_server_of_another_name_is_not_taken_for_the_emulated_one(tmp_path):
