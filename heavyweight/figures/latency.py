@@ -13,6 +13,7 @@ from heavyweight.figures.canvas import (
     dodge,
     look,
     make,
+    nothing,
     series,
     style,
     users_axis,
@@ -56,8 +57,11 @@ def latency(table: pd.DataFrame, quantity: str, provenance: Provenance) -> Study
     with look():
         figure, panels = make(
             provenance, TITLES[quantity], alt, table, notes=notes, height_in=3.4,
-            ncols=len(percentiles), sharey=True,
+            ncols=max(len(percentiles), 1), sharey=True,
         )  # fmt: skip
+        if not percentiles:
+            nothing(panels[0], "no closed loop")
+            return figure
         for axes, percentile in zip(panels, percentiles, strict=True):
             _panel(axes, table[table["percentile"] == percentile], provenance)
             axes.set_title(f"p{percentile:g}" + (" (median)" if percentile == 50 else ""))

@@ -9,7 +9,7 @@ prompt and no answer.
 """
 
 from heavyweight.importing.reading import read
-from heavyweight.importing.told import Load, Row, Told, told_of
+from heavyweight.importing.told import Load, Row, Told
 from heavyweight.importing.writing import Source, write_run
 
-__all__ = ["Load", "Row", "Source", "Told", "read", "told_of", "write_run"]
+__all__ = ["Load", "Row", "Source", "Told", "read", "write_run"]

@@ -48,6 +48,8 @@ def failed_checks(assessment: Assessment) -> pd.DataFrame:
         return pd.DataFrame({"failed checks": ["none"]}, index=[""])
     lengths = LENGTHS if len(checks[LENGTHS].drop_duplicates()) > 1 else []
     columns = ["users", *lengths, "check", "kind", "detail", "remedy"]
+    for name in lengths:
+        failed[name] = failed[name].astype(object).where(failed[name].notna(), "not told")
     table = failed.set_index("session")[columns]
     return one_header(table, "session")
 

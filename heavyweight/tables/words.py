@@ -55,22 +55,31 @@ def load_interval(
 def by_length(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """A table's parts by the lengths of text: what each is called, and its rows.
 
-    A study has one length, and then its part has no name; sessions by hand may have several.
+    A study has one length, and then its part has no name; sessions by hand may have several. Where
+    one is told and of imported cells at the same users none is, those are a part of their own.
     """
     lengths = table[LENGTHS].dropna().drop_duplicates().sort_values(LENGTHS)
-    if len(lengths) < 2:
+    apart = table[_untold(table)]
+    if len(lengths) < 2 and apart.empty:
         return [("", table)]
-    return [
+    parts = [
         (f"{r.prompt_tokens} in, {r.output_tokens} out", table.merge(lengths.loc[[r.Index]]))
         for r in lengths.itertuples()
     ]
+    return [*parts, ("lengths not told", apart)] if len(apart) else parts
+
+
+def _untold(table: pd.DataFrame) -> pd.Series:
+    """Rows without lengths at users of whom others have them: imported ones beside told ones."""
+    told = table[LENGTHS].notna().all(axis=1)
+    return ~told & table["users"].isin(table.loc[told, "users"])
 
 
 def main_length(assessment: Assessment, table: pd.DataFrame) -> pd.DataFrame:
     """The part of a table with the lengths of text that most cells of the run have."""
     counts = assessment.cells[LENGTHS].value_counts().sort_index(kind="stable")
     if len(counts) < 2:
-        return table
+        return table[~_untold(table)]
     return table.merge(pd.DataFrame([counts.idxmax()], columns=LENGTHS).astype("Int64"))
 
 
@@ -97,6 +106,8 @@ def percentile(row: pd.Series) -> str:
 def load_of(cell: pd.Series) -> str:
     """A cell's load in words: ``8 users, 64 in, 32 out``, or its rate."""
     lengths = f"{cell['prompt_tokens']} in, {cell['output_tokens']} out"
+    if pd.isna(cell["prompt_tokens"]) or pd.isna(cell["output_tokens"]):
+        lengths = "lengths not told"
     if cell["users"]:
         return f"{cell['users']} user{'s' if cell['users'] > 1 else ''}, {lengths}"
     return f"{cell['rate_per_s']:.3g} requests/s, {lengths}"
