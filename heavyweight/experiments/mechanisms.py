@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import ClassVar
 
 import pandas as pd
@@ -20,8 +19,7 @@ from heavyweight.experiments.probes import Mechanism, Observation, Prober, Value
 from heavyweight.models.running import running
 from heavyweight.parameters import Parameters
 from heavyweight.paths import scrub
-from heavyweight.records import Probe
-from heavyweight.session import ServerSession
+from heavyweight.session import ServerSession, write_probe
 
 DYING_S = 1.0
 
@@ -82,12 +80,12 @@ class Mechanisms(ServerSession):
                     self.server.stop()
                 else:
                     self.revive()
-                store.write_probe(self.path, self._put(mechanism))
+                self._put(mechanism)
                 self.progress.cell_done()
         return self.summary()
 
-    def _put(self, mechanism: Mechanism) -> Probe:
-        """Put one question; what fails it makes its answer unknown."""
+    def _put(self, mechanism: Mechanism) -> None:
+        """Put one question and write down what came of it; a failure makes it unknown."""
         prober = Prober(
             mechanism, self.setting, self.server, self.path, self._running, self._at_ready,
             self._vram_before, self.setting.profile.cap_seconds,
@@ -101,23 +99,18 @@ class Mechanisms(ServerSession):
             self.server.process.wait(DYING_S)  # it may be about to end
         if not mechanism.own_start and not self.server.alive():
             why += "; the server died meanwhile"
-        return Probe(
-            probe=mechanism.name,
-            question=mechanism.question,
-            run=self.folder.run.run,
-            session=self.path.name,
-            arm=self.setting.arm.name,
-            server=self.setting.arm.server,
-            block=self.setting.parameters.block,
+        write_probe(
+            self.path,
+            self.record,
+            mechanism.name,
+            mechanism.question,
             start_id=0 if mechanism.own_start else len(self.record.starts),
-            emulated=self.setting.arm.emulated,
             answer=seen.answer,
             yes=seen.yes,
             trials=[{key: _clean(value) for key, value in one.items()} for one in seen.trials],
             value=seen.value,
             value_unit=seen.unit,
             why=scrub(why),
-            finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
     @contextmanager

@@ -16,7 +16,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,10 +29,9 @@ from heavyweight.experiments.footprint import Footprint, Watch, vram_used_bytes
 from heavyweight.experiments.kv_cache import Reserved
 from heavyweight.parameters import Parameters
 from heavyweight.paths import scrub
-from heavyweight.records import Probe
 from heavyweight.servers import ManagedProcess
 from heavyweight.servers.asking import get_text
-from heavyweight.session import Session
+from heavyweight.session import Session, write_probe
 from heavyweight.setting import Setting
 
 READY, LOADED, KV = "memory-ready", "memory-loaded", "kv-cache"
@@ -217,21 +215,7 @@ class Memory(Session):
         self._write(KV, kv_probe.QUESTION, **seen)
 
     def _write(self, name: str, question: str, **seen: Any) -> None:
-        arm = self.setting.arm
-        probe = Probe(
-            probe=name,
-            question=question,
-            run=self.folder.run.run,
-            session=self.path.name,
-            arm=arm.name,
-            server=arm.server,
-            block=self.setting.parameters.block,
-            start_id=self._start_id,
-            emulated=arm.emulated,
-            finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-            **seen,
-        )
-        store.write_probe(self.path, probe)
+        write_probe(self.path, self.record, name, question, start_id=self._start_id, **seen)
 
 
 def _name(load: Load) -> str:

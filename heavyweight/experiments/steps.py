@@ -21,7 +21,8 @@ def both(first: Stamps, second: Stamps) -> tuple[Stamps, Stamps]:
     if not len(first) or not len(second):
         return first[:0], second[:0]
     begin, end = max(first[0], second[0]), min(first[-1], second[-1])
-    return tuple(s[(s >= begin) & (s <= end)] for s in (first, second))  # type: ignore[return-value]
+    one, other = (s[(s >= begin) & (s <= end)] for s in (first, second))
+    return one, other
 
 
 def share_together(first: Stamps, second: Stamps, window_ns: float) -> float:

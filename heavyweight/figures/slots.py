@@ -18,6 +18,7 @@ from heavyweight.figures.canvas import (
     INK,
     MARKERS,
     StudyFigure,
+    dodge,
     look,
     make,
     nothing,
@@ -70,7 +71,7 @@ def slots(
         users = sorted(set(mine["users"]))
         for place, count in enumerate(users):
             line = mine[mine["users"] == count].sort_values("slots")
-            shift, form = _dodge(place, len(users)), _form(place)
+            shift, form = dodge(place, len(users)), _form(place)
             series(
                 axes, line["slots"].astype(float) * shift, line["value"], line["low"],
                 line["high"], label=f"{count} user{'s' if count > 1 else ''}", **form,
@@ -171,7 +172,7 @@ def slots_memory(
         for place, count in enumerate(users):
             line = mine[mine["users"] == count].sort_values("slots")
             ends = [line[name] / 1e6 for name in ("value", "low", "high")]
-            x = line["slots"].astype(float) * _dodge(place, len(users))
+            x = line["slots"].astype(float) * dodge(place, len(users))
             series(axes, x, *ends, label=labels[count], **_form(place))
         _slots_axis(axes, mine["slots"])
         axes.set_ylabel("resident memory (MB)")
@@ -216,10 +217,6 @@ def _form(place: int) -> dict[str, Any]:
         "marker": MARKERS[place % len(MARKERS)],
         "linestyle": DASHES[0],
     }
-
-
-def _dodge(place: int, places: int) -> float:
-    return 1.03 ** (place - (places - 1) / 2)
 
 
 def _level(axes: Axes, level: pd.DataFrame, color: Any, place: int, places: int) -> None:

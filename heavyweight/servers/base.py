@@ -10,9 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from heavyweight.errors import NotReady, PortTaken, ServerError
+from heavyweight.errors import BadInput, NotReady, PortTaken, ServerError
+from heavyweight.kinds import SERVERS
+from heavyweight.load.idle import in_flight
 from heavyweight.paths import scrub
 from heavyweight.records import ServerIdentity, ServerStart
+from heavyweight.servers.asking import get_text
 from heavyweight.servers.config import Installed, ServerConfig
 from heavyweight.servers.ports import LOOPBACK, check_port_free, free_port, port_open
 from heavyweight.servers.process import (
@@ -68,17 +71,21 @@ class Server(ABC):
         self._affinity_seen: list[int] = []
 
     @classmethod
-    @abstractmethod
     def install(cls, progress: Progress, version: str | None = None) -> Installed:
-        """Put the server on this machine, or find it there, and run it for its version."""
+        """Put the server on this machine, or find it there, and run it for its version.
 
-    @abstractmethod
+        Raises:
+            BadInput: the study does not install servers of this kind.
+        """
+        raise BadInput(f"{cls.kind}: such a server is not installed by the study", "", "start it")
+
     def installed(self) -> Installed | None:
         """What :meth:`install` recorded; None: nothing needs to be installed.
 
         Raises:
             NotInstalled: it is missing.
         """
+        return None
 
     def files(self) -> list[Path]:
         """Files and folders that a start reads, besides the artefact."""
@@ -93,9 +100,9 @@ class Server(ABC):
     def command(self, config: ServerConfig) -> list[str]:
         """The command line."""
 
-    @abstractmethod
     def environment(self, config: ServerConfig) -> dict[str, str]:
         """The variables that the study sets, without those that are inherited."""
+        return {}
 
     @abstractmethod
     def answers(self) -> bool:
@@ -109,9 +116,15 @@ class Server(ABC):
             ServerError: another version, model or context than the arm says.
         """
 
-    @abstractmethod
     def idle(self) -> bool | None:
-        """Whether no request is in flight; None where the server cannot be asked."""
+        """Whether no request is in flight, as it says itself; None where it has no such route.
+
+        Raises:
+            ServerError: it does not answer.
+        """
+        path = SERVERS[self.kind].idle_path
+        count = None if path is None else in_flight(get_text(f"{self.base_url}{path}"))
+        return None if count is None else count == 0
 
     @abstractmethod
     def name_of_model(self, config: ServerConfig) -> str:

@@ -25,10 +25,6 @@ class EmulatedServer(Server):
         """Nothing to do: it is a part of the study."""
         return Installed("emulated", heavyweight.__version__, Path(sys.executable), {})
 
-    def installed(self) -> None:
-        """Nothing needs to be installed."""
-        return None
-
     def files(self) -> list[Path]:
         """The study's own modules."""
         return [Path(heavyweight.__file__).parent]
@@ -67,10 +63,6 @@ class EmulatedServer(Server):
         served = [one.get("id") for one in get_json(f"{self.base_url}/v1/models")["data"]]
         self._expect("models", served, [self.served_model])
         return ServerIdentity(server="emulated", version=__version__, model=self.served_model)
-
-    def idle(self) -> bool | None:
-        """Whether it counts no request in flight."""
-        return get_json(f"{self.base_url}/emulator/state").get("in_flight") == 0
 
     def metrics(self) -> dict[str, float]:
         """Requests at work and waiting, in vLLM's words whatever it imitates."""

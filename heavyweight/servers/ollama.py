@@ -161,10 +161,6 @@ class OllamaServer(Server):
             detail |= {"slots": slots, "kv_tokens": kv_tokens, "threads": threads}
             self._expect("slots", int(slots), self.arm.slots or 1)
 
-    def idle(self) -> bool | None:
-        """Unknown: Ollama has no route that counts its requests."""
-        return None
-
     def metrics(self) -> dict[str, float]:
         """Models in memory and what they take; see :func:`read_ollama`."""
         try:

@@ -13,7 +13,7 @@ from heavyweight.load.address import server_root
 from heavyweight.paths import scrub
 from heavyweight.records import ServerIdentity, ServerStart
 from heavyweight.servers.asking import get_json, status_of
-from heavyweight.servers.base import Installed, Progress, Server, ServerConfig
+from heavyweight.servers.base import Server, ServerConfig
 from heavyweight.text import plain
 
 if TYPE_CHECKING:
@@ -40,15 +40,6 @@ class OpenaiServer(Server):
         super().__init__(arm, allow_remote)
         self.base_url = server_root(arm.base_url or "", allow_remote)
 
-    @classmethod
-    def install(cls, progress: Progress, version: str | None = None) -> Installed:
-        """Refused: the server is the user's."""
-        raise BadInput("a server at a URL of yours is not installed by the study", "", "start it")
-
-    def installed(self) -> None:
-        """Nothing needs to be installed."""
-        return None
-
     def settings(self) -> dict[str, str]:
         """Nothing is known of how it was started."""
         return {
@@ -59,10 +50,6 @@ class OpenaiServer(Server):
     def command(self, config: ServerConfig) -> list[str]:
         """There is none."""
         return []
-
-    def environment(self, config: ServerConfig) -> dict[str, str]:
-        """There is none."""
-        return {}
 
     def start(self, config: ServerConfig) -> None:
         """Nothing is started; the name of the model is settled.
@@ -119,10 +106,6 @@ class OpenaiServer(Server):
     def identify(self) -> ServerIdentity:
         """The name of the model: this API has no route for a version."""
         return ServerIdentity(server="openai", version=None, model=scrub(plain(self.served_model)))
-
-    def idle(self) -> bool | None:
-        """Unknown."""
-        return None
 
     def stop(self) -> None:
         """Nothing is stopped."""

@@ -136,7 +136,6 @@ class ManagedProcess:
         self.pgid = popen.pid
         self.log_path = log_path
         self.port = port
-        self.leader_created_s = psutil.Process(popen.pid).create_time()
 
     @classmethod
     def spawn(cls, command: Sequence[str], env: dict[str, str], cores: Sequence[int],
@@ -206,10 +205,6 @@ class ManagedProcess:
     def rss_bytes(self) -> int:
         """Resident memory, summed over the group; pages that they share count for each."""
         return telemetry.rss_bytes(self.members())
-
-    def cpu_times_s(self) -> float:
-        """User and system time of the group, with children that ended and were waited for."""
-        return telemetry.cpu_s(self.members())
 
     def listens(self) -> bool | None:
         """Whether a process of the group listens on the port; None: the system does not tell."""

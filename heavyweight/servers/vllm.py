@@ -11,14 +11,13 @@ from heavyweight.errors import NotInstalled, ServerError
 from heavyweight.paths import cache_dir
 from heavyweight.records import ServerIdentity
 from heavyweight.servers import install_vllm
-from heavyweight.servers.asking import get_json, get_text, status_of, told
+from heavyweight.servers.asking import get_json, status_of, told
 from heavyweight.servers.base import LOOPBACK, Installed, Progress, Server, ServerConfig
 from heavyweight.servers.installing import find
 from heavyweight.telemetry.metrics import read_vllm
 
 KV_CACHE_GIB = 2  # on the CPU; 50 users of 2,048 tokens of a small model stay well below
 
-_IN_FLIGHT = re.compile(r"^vllm:num_requests_(?:running|waiting)(?:\{[^}]*\})? ([0-9.e+]+)$", re.M)
 _DTYPE = re.compile(r"dtype=torch\.(\w+)")
 _OMP_CORES = re.compile(r"core ids=\[([\d, ]+)\]")
 _WEIGHTS_GIB = re.compile(r"Model loading took ([\d.]+) GiB")
@@ -158,11 +157,6 @@ class VllmServer(Server):
         if kv := _KV_TOKENS.search(log):
             detail["kv_tokens"] = kv.group(1).replace(",", "")
         return detail
-
-    def idle(self) -> bool | None:
-        """Whether its metrics count no request as running or waiting."""
-        counts = _IN_FLIGHT.findall(get_text(f"{self.base_url}/metrics"))
-        return sum(map(float, counts)) == 0 if counts else None
 
     def metrics(self) -> dict[str, float]:
         """Requests at work and waiting, the KV cache, tokens; see :func:`read_vllm`."""

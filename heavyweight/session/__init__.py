@@ -2,5 +2,6 @@
 
 from heavyweight.session.base import ServerSession
 from heavyweight.session.loads import Session
+from heavyweight.session.record import write_probe
 
-__all__ = ["ServerSession", "Session"]
+__all__ = ["ServerSession", "Session", "write_probe"]

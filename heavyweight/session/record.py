@@ -1,9 +1,13 @@
-"""A session's record as it is when the session begins."""
+"""What a session writes down besides its cells: what it is, and what a question came to."""
 
 from __future__ import annotations
 
-from heavyweight import machine
-from heavyweight.records import Session
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from heavyweight import machine, store
+from heavyweight.records import Probe, Session
 from heavyweight.servers import Server
 from heavyweight.setting import Setting
 
@@ -38,3 +42,32 @@ def described(setting: Setting, server: Server, run: str, session: str) -> Sessi
         machine=machine.describe(),
         users_planned=setting.users,
     )
+
+
+def write_probe(
+    folder: Path, session: Session, name: str, question: str, *, start_id: int, **seen: Any
+) -> None:
+    """One question put to a session's server, and what came of it, on disk at once.
+
+    Args:
+        folder: the session's.
+        session: its record.
+        name: of the probe.
+        question: so that the answer is yes or no.
+        start_id: which start of the server was asked; 0: one of the probe's own.
+        seen: the other fields of :class:`heavyweight.records.Probe`: answer, why, ...
+    """
+    probe = Probe(
+        probe=name,
+        question=question,
+        run=session.run,
+        session=session.session,
+        arm=session.arm,
+        server=session.server,
+        block=session.block,
+        start_id=start_id,
+        emulated=session.emulated,
+        finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+        **seen,
+    )
+    store.write_probe(folder, probe)

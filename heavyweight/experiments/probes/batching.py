@@ -7,6 +7,7 @@ import numpy as np
 from heavyweight import servers
 from heavyweight.design import Arm
 from heavyweight.experiments import steps
+from heavyweight.experiments.probes.arms import shipped
 from heavyweight.experiments.probes.base import (
     BURSTS,
     Mechanism,
@@ -20,7 +21,6 @@ from heavyweight.experiments.probes.base import (
     said,
     trial,
 )
-from heavyweight.experiments.probes.kinds import shipped
 from heavyweight.experiments.streams import Answer, Ask
 
 SLOTS = 2

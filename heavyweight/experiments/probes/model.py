@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from heavyweight.design import Arm
 from heavyweight.errors import ServerError
+from heavyweight.experiments.probes.arms import started
 from heavyweight.experiments.probes.base import Mechanism, Observation, Prober, Trials
-from heavyweight.experiments.probes.kinds import started
 from heavyweight.experiments.streams import Ask
 from heavyweight.models import load_manifest
 from heavyweight.servers.asking import get_json, post_json

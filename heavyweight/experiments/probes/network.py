@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from heavyweight.design import Arm
 from heavyweight.errors import ServerError
 from heavyweight.experiments.offline import Spec, Told
+from heavyweight.experiments.probes.arms import shipped
 from heavyweight.experiments.probes.base import Mechanism, Observation, Prober, Trial
-from heavyweight.experiments.probes.kinds import shipped
 from heavyweight.store import write_text
 
 START_S, ANSWER_S = 900.0, 120.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from heavyweight.errors import ServerError
+from heavyweight.experiments.probes.arms import like_ollama
 from heavyweight.experiments.probes.base import Mechanism, Observation, Prober, Trial
-from heavyweight.experiments.probes.kinds import like_ollama
 from heavyweight.experiments.streams import Answer, Ask
 
 MANY, FEW = 40, 8

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from heavyweight.experiments.footprint import Footprint
+from heavyweight.experiments.probes.arms import real, started
 from heavyweight.experiments.probes.base import Mechanism, Observation, Prober, Trial, checked
-from heavyweight.experiments.probes.kinds import real, started
 from heavyweight.experiments.streams import Ask
 from heavyweight.servers.asking import get_json
 
