@@ -77,7 +77,7 @@ def usable_cores() -> list[int]:
 
 def memory_bytes() -> int:
     """Memory that can be used: the machine's, or a container's limit where that is lower."""
-    total = psutil.virtual_memory().total
+    total = int(psutil.virtual_memory().total)
     limit = _read(MEMORY_LIMIT) or "max"
     return min(total, int(limit)) if limit.isdigit() else total
 

@@ -26,10 +26,8 @@ class Known(BaseModel):
         """Whether this very process runs; a zombie does not."""
         try:
             process = psutil.Process(self.pid)
-            return (
-                abs(process.create_time() - self.created_s) < SAME_CREATION_S
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
+            same = abs(process.create_time() - self.created_s) < SAME_CREATION_S
+            return bool(same and process.status() != psutil.STATUS_ZOMBIE)
         except psutil.Error:
             return False
 

@@ -114,7 +114,8 @@ class Progress:
 def read(run: Path) -> dict[str, Any]:
     """The state last written in a run's folder; empty where there is none."""
     try:
-        return json.loads((run / STATE_FILE).read_text(encoding="utf-8"))
+        state: dict[str, Any] = json.loads((run / STATE_FILE).read_text(encoding="utf-8"))
+        return state
     except (OSError, json.JSONDecodeError):
         return {}
 

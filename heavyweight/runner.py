@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -36,6 +37,7 @@ from heavyweight.job import Job, elsewhere, without_hosts
 from heavyweight.paths import scrub
 from heavyweight.servers.lock import SessionLock
 
+State = Callable[[Step, dict[str, Any]], None]
 NOTEBOOK = "notebooks/{}.ipynb"
 KINDS: dict[str, type[StudyError]] = {
     kind.__name__: kind
@@ -48,7 +50,7 @@ KERNEL_ENDS_S = 3.0
 LEAST_FREE_BYTES = 20_000_000  # a session of short cells takes about a tenth of it
 
 
-def execute(job: Job, on_state: Callable[[Step, dict], None]) -> list[ServerError]:
+def execute(job: Job, on_state: State) -> list[ServerError]:
     """Run what is left of a study.
 
     A session whose server does not start, or dies again and again, is left as it is, and the study
@@ -139,7 +141,7 @@ def _parameters(job: Job, step: Step) -> dict[str, object]:
     return {**shared, "arm": step.arm, "block": step.block, "order": step.order, **job.extra}
 
 
-def _execute_step(job: Job, step: Step, on_state: Callable[[Step, dict], None]) -> None:
+def _execute_step(job: Job, step: Step, on_state: State) -> None:
     run, folder = job.folder.path, job.folder.path / step.name
     folder.mkdir(parents=True, exist_ok=True)
     notebook = "instrument" if isinstance(step, PlannedCalibration) else step.experiment
@@ -188,7 +190,7 @@ def _free_names(folder: Path, notebook: str) -> Iterator[Path]:
         number += 1
 
 
-def _stop(process: subprocess.Popen, run: Path) -> None:
+def _stop(process: subprocess.Popen[bytes], run: Path) -> None:
     """Ask the session to stop; end its process group if it does not."""
     (run / progress.STOP_FILE).touch()
     try:
@@ -217,7 +219,7 @@ def _publish(executed: Path, job: Job) -> None:
         store.write_text(executed, text + "\n")
 
 
-def _failure(step: Step, state: dict, log: Path) -> StudyError:
+def _failure(step: Step, state: dict[str, Any], log: Path) -> StudyError:
     """Why a step failed, in one message."""
     _refuse_full_disk(log.parent)  # who could not write could not say so either
     store.write_text(log, scrub(log.read_text(encoding="utf-8", errors="replace")))

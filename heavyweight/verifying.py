@@ -163,7 +163,8 @@ def _analysis(folder: RunFolder, name: str, now: NotebookNode) -> Iterable[Held]
 
 def _read(path: Path) -> NotebookNode:
     try:
-        return nbformat.read(path, as_version=4)
+        notebook: NotebookNode = nbformat.read(path, as_version=4)
+        return notebook
     except (ValueError, OSError) as error:
         raise StudyError(
             f"{path.parent.name}/{path.name} cannot be read ({type(error).__name__})",

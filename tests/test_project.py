@@ -20,22 +20,23 @@ from heavyweight.servers import adapter
 from heavyweight.store import RunFolder
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+BIN = Path(sys.executable).parent
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, LINTERS = SETTINGS["project"], SETTINGS["tool"]
 README = (ROOT / "README.md").read_text()
 CONDA_NAMES = {"matplotlib": "matplotlib-base", "ml-dtypes": "ml_dtypes"}
 
 
 def test_the_two_halves_import_nothing_from_each_other() -> None:
     linted = subprocess.run(
-        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        [BIN / "lint-imports", "--no-cache"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert linted.returncode == 0, linted.stdout + linted.stderr
 
 
 def test_every_module_belongs_to_a_half_or_to_both() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    sides = {m for c in contracts["contracts"] for m in c["source_modules"]}
+    sides = {m for c in LINTERS["importlinter"]["contracts"] for m in c["source_modules"]}
     both = {"store", "records", "calibrations", "recordings", "loadtest", "errors", "paths",
             "dictionary", "cli", "packing", "sealing", "kinds", "keys", "text",
             "importing"}  # fmt: skip
@@ -53,6 +54,43 @@ def test_the_data_dictionary_is_current() -> None:
 def test_no_module_is_above_300_lines() -> None:
     for path in (ROOT / "heavyweight").rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 300, path.name
+
+
+def test_no_code_is_dead(tmp_path: Path) -> None:
+    for path in ROOT.glob("*/*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+        (tmp_path / f"{path.parent.name}_{path.stem}.py").write_text(code)
+    found = subprocess.run(
+        [BIN / "vulture", *LINTERS["vulture"]["paths"], tmp_path],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_every_name_that_is_excused_from_being_dead_is_there() -> None:
+    words = {
+        word
+        for path in LINTERS["vulture"]["paths"]
+        for file in (ROOT / path).rglob("*.py")
+        for word in re.findall(r"\w+", file.read_text())
+    }
+    assert set(LINTERS["vulture"]["ignore_names"]) <= words
+
+
+def test_the_citation_and_the_licence_are_those_of_the_project() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["cff-version"] == "1.2.0"
+    assert (cited["version"], cited["license"]) == (PROJECT["version"], PROJECT["license"])
+    assert cited["authors"] == [{"name": "The heavyweight developers"}]
+    assert {"message", "title", "type"} <= set(cited)
+    licence = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in licence
+    assert "Version 2.0, January 2004" in licence
+
+
+def test_the_changelog_names_the_version_that_is_coming() -> None:
+    assert f"Towards {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_the_conda_environment_has_the_same_packages_and_ranges() -> None:

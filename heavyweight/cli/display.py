@@ -30,7 +30,6 @@ class StudyDisplay:
         self.loads = {step.name: step.cells for step in job.steps}
         self.total = sum(self.loads.values())
         self.finished = {step.name for step in job.steps} - {step.name for step in job.left()}
-        self.begun_s = time.monotonic()
         self._session: Step | None = None
         self._session_begun_s = 0.0
         self._last = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from heavyweight import tables
@@ -89,7 +91,7 @@ def print_checks(assessment: Assessment) -> None:
     console.print(whole if result["work_ok"] else "Work is missing, wrong or unequal: see above.")
 
 
-def _print_failed(result: dict) -> None:
+def _print_failed(result: dict[str, Any]) -> None:
     for row in result["invalid"]:
         console.print(
             f"INVALID {row['session']} at {row['users']} users: {row['check']}: {row['detail']}. "

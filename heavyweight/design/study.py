@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from heavyweight.errors import BadInput
 from heavyweight.kinds import EXPERIMENTS, SERVERS
+
+T = TypeVar("T")
 
 
 class _Table(BaseModel):
@@ -244,7 +246,7 @@ def did_you_mean(name: str, known: list[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(known)}"
 
 
-def _pick(kind: str, name: str, table: dict[str, Any]) -> Any:
+def _pick(kind: str, name: str, table: dict[str, T]) -> T:
     if name not in table:
         known = list(table)
         raise BadInput(

@@ -43,7 +43,7 @@ class Objective:
         """
         # A failed request is +inf in every latency; both keep the window's order.
         ttft, tpot = requests.of_window("ttft"), requests.of_window("tpot")
-        return (ttft <= self.ttft_ms) & (np.isnan(tpot) | (tpot <= self.tpot_ms))
+        return np.asarray((ttft <= self.ttft_ms) & (np.isnan(tpot) | (tpot <= self.tpot_ms)))
 
 
 def objective_at_one_user(

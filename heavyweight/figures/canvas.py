@@ -189,7 +189,7 @@ def users_axis(axes: Axes, users: Iterable[int], *, label: bool = True) -> None:
 
 def dodge(place: int, places: int) -> float:
     """Factor by which a series is moved on a logarithmic axis so that intervals do not overlap."""
-    return 1.035 ** (place - (places - 1) / 2)
+    return float(1.035 ** (place - (places - 1) / 2))
 
 
 def series(

@@ -126,7 +126,7 @@ def _panel(axes: Axes, table: pd.DataFrame, provenance: Provenance) -> None:
     axes.tick_params(which="minor", left=False)
 
 
-def _sessions(axes: Axes, rows: pd.DataFrame, shift: float, color: tuple) -> None:
+def _sessions(axes: Axes, rows: pd.DataFrame, shift: float, color: tuple[float, ...]) -> None:
     """Single sessions, each with its interval, beside their mean."""
     for nth, (_, of_block) in enumerate(rows.groupby("block")):
         x = of_block["users"].astype(float) * shift * BESIDE * 1.012**nth

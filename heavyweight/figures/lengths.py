@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -151,7 +152,9 @@ def _map(
     axes.grid(visible=False)
 
 
-def _lines(axes: Axes, rows: pd.DataFrame, along: str, other: str, word: str, form: dict) -> None:
+def _lines(
+    axes: Axes, rows: pd.DataFrame, along: str, other: str, word: str, form: dict[str, Any]
+) -> None:
     """One server: a line for each length of the other kind, which is told where it ends."""
     told: list[tuple[float, float, list[str]]] = []
     lines = [(length, part.sort_values(along)) for length, part in rows.groupby(other)]

@@ -126,7 +126,7 @@ def ratio(
     return figure
 
 
-def _dots(axes: Axes, cells: pd.DataFrame, shift: float, color: tuple) -> None:
+def _dots(axes: Axes, cells: pd.DataFrame, shift: float, color: tuple[float, ...]) -> None:
     """Single cells: valid ones as dots, INVALID ones as crosses."""
     valid = cells["valid"].astype(bool)
     x, y = cells["users"].astype(float) * shift * BESIDE, cells["throughput_tok_s"]

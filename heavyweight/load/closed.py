@@ -101,7 +101,7 @@ class ClosedLoop(Loop):
     @staticmethod
     def _backoff_s(failures: int, retry_after: str | None) -> float:
         first, longest = BACKOFF_S
-        pause_s = min(first * 2 ** (failures - 1), longest)
+        pause_s = float(min(first * 2 ** (failures - 1), longest))
         if retry_after and retry_after.isdigit():
             pause_s = max(pause_s, min(float(retry_after), RETRY_AFTER_CAP_S))
         return pause_s

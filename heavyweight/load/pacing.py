@@ -124,7 +124,7 @@ class Pacer:
         waiter = self._loop.create_future()
         heapq.heappush(self._waiting, (due_ns, next(self._number), waiter))
         self._arm()
-        return await waiter
+        return bool(await waiter)
 
     def release(self) -> None:
         """Wake all waiters now; nobody waits any more."""

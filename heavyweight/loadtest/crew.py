@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, Future, LocalCluster
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 
 from heavyweight import __version__
 from heavyweight.errors import BadInput, StudyError
@@ -157,7 +157,7 @@ class Crew:
 
     def _submit(
         self, address: str, key: str, function: Callable[..., Any], *arguments: Any
-    ) -> Future:
+    ) -> Future[Any]:
         return self._scheduler.submit(
             function, *arguments, key=key, workers=[address], allow_other_workers=False, retries=0
         )
@@ -180,7 +180,7 @@ class Crew:
                 are cancelled, and have ended.
         """
         addresses = {address for address, *_ in jobs}
-        futures: list[Future] = []
+        futures: list[Future[Any]] = []
         try:
             futures += [self._submit(a, key, work, *given) for a, key, work, given in jobs]
             while not all(future.done() for future in futures):
@@ -199,7 +199,7 @@ class Crew:
         finally:
             self._end(futures)
 
-    def _end(self, futures: list[Future]) -> None:
+    def _end(self, futures: list[Future[Any]]) -> None:
         """Cancel what still runs, and wait until it has ended."""
         keys = [future.key for future in futures if not future.done()]
         with contextlib.suppress(TimeoutError, OSError, CommClosedError):

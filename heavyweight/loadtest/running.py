@@ -214,7 +214,7 @@ class LoadTest:
             What was written: the result, and what was asked of whom; no header's value.
         """
         target, asked = self.target, self.asked
-        said = finite(
+        said: dict[str, Any] = finite(
             {
                 "heavyweight": __version__,
                 "url": target.public_url,

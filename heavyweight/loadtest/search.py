@@ -86,11 +86,6 @@ class Answer:
     notes: tuple[str, ...] = ()
 
 
-def values_needed(allowed: float, tail: float) -> int:
-    """Fewest values of which none is bad that make a share surely at most ``allowed``."""
-    return math.ceil(math.log(tail) / math.log1p(-allowed))
-
-
 def judge(tallies: Sequence[Tally], allowed: Sequence[float], tail: float) -> Verdict:
     """The verdict on one load; a tally and an allowed share for each objective."""
     ends = [_ends(tally, tail) for tally in tallies]

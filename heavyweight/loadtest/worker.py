@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 from distributed import get_worker
-from distributed.comm import get_address_host
+from distributed.comm.addressing import get_address_host
 
 from heavyweight import __version__, load
 from heavyweight.load.spec import LoadSpec

@@ -25,7 +25,7 @@ def fetch(repo: str, folder: Path, patterns: list[str]) -> str:
         repo, revision=revision, allow_patterns=patterns, local_dir=folder, token=token
     )
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the downloader's own notes
-    return revision
+    return str(revision)
 
 
 def closed(error: HfHubHTTPError) -> bool:

@@ -131,7 +131,7 @@ class Checkpoint:
         """One tensor as it lies in the file."""
         path, name = self._places[gguf_name]
         with safe_open(path, "numpy") as file:
-            return file.get_tensor(name)
+            return np.asarray(file.get_tensor(name))
 
     def as_gguf(self, tensor: ReaderTensor) -> Array:
         """Values in float32 as a GGUF file orders them; computed tensors come from the GGUF."""

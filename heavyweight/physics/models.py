@@ -91,7 +91,7 @@ def count_parameters(model: Any) -> int:
     layer += 3 * model.hidden * model.intermediate + 2 * model.hidden
     layer += (queries + 2 * keys) * model.qkv_bias + 2 * model.head_dim * model.qk_norm
     tables = model.vocab * model.hidden * (1 if model.tied else 2)
-    return model.layers * layer + tables + model.hidden
+    return int(model.layers * layer + tables + model.hidden)
 
 
 def load_models(path: Path | None = None) -> Models:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
 
-from heavyweight.errors import BadInput, NotReady, ServerError
+from heavyweight.errors import NotReady, ServerError
 from heavyweight.load.address import server_root
 from heavyweight.paths import scrub
 from heavyweight.records import ServerIdentity, ServerStart

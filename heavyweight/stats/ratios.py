@@ -69,7 +69,7 @@ def paired_ratios(
     for side in (numerator, denominator):
         if not (np.isfinite(side) & (side > 0)).all():
             raise ValueError("a value is not positive and finite, so it has no logarithm")
-    return numerator / denominator
+    return np.asarray(numerator / denominator)
 
 
 def log_ratio_t(

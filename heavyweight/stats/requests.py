@@ -22,7 +22,7 @@ NS_PER_MS, NS_PER_S = 1e6, 1e9
 def _numbers(table: pa.Table, name: str) -> np.ndarray:
     """A column of integers as floats, a missing one as NaN: exact for 104 days of ns."""
     column = table[name].cast(pa.float64(), safe=False)
-    return column.to_numpy(zero_copy_only=False).astype(float)
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=float)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +189,7 @@ class Requests:
             return self._gaps_ms(failures)
         values = self.of_window(quantity)
         kept = ~np.isnan(values)
-        return values[kept if failures else kept & ~self.failed[self.in_window]]
+        return np.asarray(values[kept if failures else kept & ~self.failed[self.in_window]])
 
     def of_window(self, quantity: Literal["ttft", "e2e", "tpot"]) -> np.ndarray:
         """A latency of each of the window's requests, ms: +inf of a failure, NaN where it has none.
@@ -211,7 +211,7 @@ class Requests:
         else:
             gaps = np.where(self.completion_tokens > 1, self.completion_tokens - 1, np.nan)
             values = (last - first) / gaps / NS_PER_MS
-        return np.where(self.failed, np.inf, values)
+        return np.asarray(np.where(self.failed, np.inf, values))
 
     def _gaps_ms(self, failures: bool) -> np.ndarray:
         """Gaps between the chunks of a request, in the order in which they ended."""

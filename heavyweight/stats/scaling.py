@@ -43,7 +43,7 @@ class Scaling:
         """Throughput at each load by the mean parameters, in the unit of the data."""
         n = np.asarray(loads, dtype=float)
         share = 1 + self.sigma.value * (n - 1) + self.kappa.value * n * (n - 1)
-        return self.rate.value * n / share
+        return np.asarray(self.rate.value * n / share)
 
 
 def usl(
@@ -114,10 +114,10 @@ def _fit(n: np.ndarray, x: np.ndarray) -> tuple[float, float, float, float] | No
     start = np.linalg.lstsq(terms / cost[:, None], np.ones_like(cost), rcond=None)[0]
 
     def distances(parameters: np.ndarray) -> np.ndarray:
-        return np.log(np.maximum(terms @ parameters, 1e-12)) - np.log(cost)
+        return np.asarray(np.log(np.maximum(terms @ parameters, 1e-12)) - np.log(cost))
 
     def slopes(parameters: np.ndarray) -> np.ndarray:
-        return terms / np.maximum(terms @ parameters, 1e-12)[:, None]
+        return np.asarray(terms / np.maximum(terms @ parameters, 1e-12)[:, None])
 
     found = optimize.least_squares(
         distances, start, slopes, method="lm", x_scale="jac", xtol=1e-12, ftol=1e-12, gtol=1e-12

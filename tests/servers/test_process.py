@@ -41,7 +41,6 @@ def test_a_process_has_a_group_of_its_own_and_a_log(spawn):
     assert os.getpgid(process.pgid) == process.pgid != os.getpgid(0)
     assert [p.pid for p in process.members()] == [process.pgid]
     assert process.rss_bytes() > 1_000_000
-    assert process.cpu_times_s() > 0
     assert tail(process.log_path) == "up"
     process.stop()
     assert not process.alive()
