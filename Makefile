@@ -53,9 +53,12 @@ test: $(READY) ## unit tests, notebooks, pages
 	  $(addprefix --ignore=,$(TIMED)) tests analysis
 	@$(TESTS) $(TIMED)
 
-check: $(READY) ## formatting, lint, types, import contracts, list of licences
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports \
-	  && $(BIN)/python .ci/licences.py --check
+# tests/test_project.py: import contracts, dead code, notebooks without outputs, generated documents,
+# environments and lock that agree. ruff reads notebooks, too.
+check: $(READY) ## formatting, lint, types, contracts, dead code, generated files, licences
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && \
+	  $(BIN)/python .ci/licences.py --check && \
+	  $(TESTS) -q --no-header -p no:cacheprovider tests/test_project.py
 
 AUDIT := .venv/audit/bin/python
 audit: $(READY) ## known vulnerabilities of all locked packages (asks the package index)
