@@ -79,7 +79,7 @@ def request_rows(assessment: Assessment) -> Iterator[Row]:
         table["in_window"] = requests.in_window
         table["chunks"] = [_chunks(stamps) for stamps in requests.table["chunk_ns"].to_pylist()]
         for quantity in ("ttft", "e2e", "tpot"):
-            values = requests.of_all(quantity)  # type: ignore[arg-type]
+            values = requests.of_all(quantity)
             table[f"{quantity}_ms"] = np.where(requests.failed, np.nan, values)
         shared = {name: cell[name] for name in OF_CELL}
         for row in plain_records(table[list(OF_REQUEST)]):

@@ -110,6 +110,7 @@ def load(
     from heavyweight.design import load_study
     from heavyweight.loadtest import plan, running, target
     from heavyweight.loadtest.objective import Objective
+    from heavyweight.loadtest.search import Range
     from heavyweight.paths import study_root
 
     objectives = [Objective.parse(text) for text in search or ()]
@@ -160,7 +161,7 @@ def load(
             )
             result = test.search(
                 objectives,
-                running.Range(*ends, users is not None, most_probes=probes),
+                Range(*ends, users is not None, most_probes=probes),
                 display.update,
                 lambda at, said: display.say(probe_in_words(at, said)),
             )

@@ -46,7 +46,7 @@ class StudyFigure(Figure):
         """The numbers that it shows, six significant digits, one header line; empty: none."""
         if self.data.empty:
             return ""
-        return self.data.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        return str(self.data.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
     def png(self, dpi: int = DPI) -> bytes:
         """The figure as PNG: the same bytes on each run of the same versions."""

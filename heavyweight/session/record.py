@@ -57,6 +57,8 @@ def write_probe(
         start_id: which start of the server was asked; 0: one of the probe's own.
         seen: the other fields of :class:`heavyweight.records.Probe`: answer, why, ...
     """
+    assert session.server is not None  # only an imported session does not know them
+    assert session.emulated is not None
     probe = Probe(
         probe=name,
         question=question,

@@ -199,7 +199,7 @@ class Requests:
         Args:
             quantity: which latency; an answer of one token has no TPOT.
         """
-        return self.of_all(quantity)[self.in_window]
+        return np.asarray(self.of_all(quantity)[self.in_window])
 
     def of_all(self, quantity: Literal["ttft", "e2e", "tpot"]) -> np.ndarray:
         """The same of every request, in the window or not."""
