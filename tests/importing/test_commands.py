@@ -10,9 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from heavyweight.cli.app import app
+from heavyweight.errors import StudyError
 from tests.importing.test_importing import FILES
 
 ROOT = Path(__file__).parents[2]
+VLLM = str(FILES["vllm-closed"])
 
 
 @pytest.fixture
@@ -62,3 +64,24 @@ def test_several_files_with_an_arm_each(study: Path) -> None:
     assert [one["tool"] for one in told["imported"]] == ["aiperf", "vllm-bench"]
     assert "b, IMPORTED / a, IMPORTED" in ran("study", "show", "both")
     assert "cannot be told" in ran("study", "check", "both")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("import", "no-such-file.json", "--run", "x"), "no file no-such-file.json"),
+        (("import", "study.toml", "--run", "x", "--as", "aiperf"), "is no result of AIPerf"),
+        (("import", "study.toml", "--run", "x", "--as", "wrk"), "no tool 'wrk'"),
+        (("import", VLLM, VLLM, VLLM, "--run", "x", "--arm", "a", "--arm", "b"), "2 arms"),
+        (("import", VLLM, "--run", "x", "--users", "5"), "leave the option out"),
+        (("import", VLLM, "--run", "x", "--rate", "5"), "both users and a rate"),
+        (("export", "no-such-run"), "no run folder"),
+    ],
+)
+def test_what_cannot_be_used_is_told_and_nothing_is_written(
+    study: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    done = CliRunner().invoke(app, list(arguments))
+    assert isinstance(done.exception, StudyError), done.output
+    assert told in str(done.exception)
+    assert [path.name for path in study.rglob("*")] == ["study.toml"]
