@@ -40,7 +40,7 @@ experiments: $(READY) ## measure the six experiments, then make their pages (GPU
 	done
 
 # Tests that time something have the machine for themselves; the others share it.
-TIMED := $(addprefix tests/,instrument loadtest test_benchmarks.py \
+TIMED := $(addprefix tests/,instrument loadtest test_benchmarks.py test_contributing.py \
   $(addprefix emulator/test_,emulator.py http.py timing.py) \
   $(addprefix load/test_,client.py closed.py open.py pacing.py process.py) \
   $(addprefix servers/test_,base.py ports.py process.py) \

@@ -70,6 +70,7 @@ def execute(job: Job, on_state: State) -> list[ServerError]:
     failures: list[ServerError] = []
     with _alone(job.folder.path):
         SessionLock().await_orphan()
+        scrub_left_over(job.folder.path)
         sealing.seal(job.folder)  # refuses what is not as it was measured
         (job.folder.path / progress.STOP_FILE).unlink(missing_ok=True)
         for step in job.left():
@@ -203,6 +204,24 @@ def _stop(process: subprocess.Popen[bytes], run: Path) -> None:
             pass
     finally:
         (run / progress.STOP_FILE).unlink(missing_ok=True)
+
+
+def scrub_left_over(run: Path) -> None:
+    """Take the names of this machine out of notebooks and logs that a killed session left.
+
+    Args:
+        run: its folder; what was sealed is not looked at.
+    """
+    sums = sealing.Sums.read(run)
+    sealed = sums.by_name if sums else {}
+    for path in sorted(run.rglob("*")):
+        if path.suffix not in (".ipynb", ".log") or path.is_symlink() or not path.is_file():
+            continue
+        if path.relative_to(run).as_posix() in sealed:
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if (clean := scrub(text)) != text:
+            store.write_text(path, clean)
 
 
 def _publish(executed: Path, job: Job) -> None:

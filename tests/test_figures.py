@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 
 import numpy as np
@@ -275,3 +276,12 @@ def test_a_run_without_cells_is_refused(tmp_path):
     run = write_run(tmp_path / "run", users=(1,), blocks=1, skip=[(1, arm.name, 1) for arm in ARMS])
     with pytest.raises(StoreError, match="no finished cell"):
         figures.Provenance.of(RunFolder.open(run.path))
+
+
+def test_a_name_with_dollar_signs_is_a_name_and_no_formula(folder, assessment, provenance):
+    name = r"$\frac{x$"
+    labels = dict.fromkeys(provenance.labels, name)
+    named = dataclasses.replace(provenance, model=name, versions=f"{name} 1", labels=labels)
+    figure = figures.throughput(estimates.throughput_table(assessment), assessment.cells, named)
+    assert figure.png()
+    assert name in words(figure)

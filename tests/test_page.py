@@ -6,8 +6,6 @@ import html
 import io
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import matplotlib.image
@@ -15,17 +13,7 @@ import pandas as pd
 import pytest
 
 from tests import pages
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-FLAGS = """
-    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --hide-scrollbars
-    --disable-background-networking --disable-component-update --disable-sync
-    --virtual-time-budget=4000
-"""
-# The browser itself asks its maker for this and that; no name is resolved, so nothing leaves.
-NOWHERE = "--host-resolver-rules=MAP * ~NOTFOUND"
+from tests.browser import CHROMIUM, asked, browsed
 
 pytestmark = [
     pytest.mark.page,
@@ -43,31 +31,7 @@ def page(tmp_path_factory) -> Path:
 def browse(tmp_path):
     """Open a file in a browser with an empty profile; returns what it printed."""
 
-    def run(path: Path, *flags: str) -> str:
-        command = [CHROMIUM, *FLAGS.split(), NOWHERE, f"--user-data-dir={tmp_path / 'profile'}"]
-        done = subprocess.run(
-            [*command, *flags, path.as_uri()],
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=True,
-        )
-        return done.stdout
-
-    return run
-
-
-def asked(log: Path) -> list[str]:
-    """Addresses that a page, not the browser itself, asked for, but for its own file."""
-    record = json.loads(log.read_text(encoding="utf-8"))
-    names = {number: name for name, number in record["constants"]["logEventTypes"].items()}
-    return [
-        event["params"]["url"]
-        for event in record["events"]
-        if names[event["type"]] == "URL_REQUEST_START_JOB"
-        and event.get("params", {}).get("initiator", "not an origin") != "not an origin"
-        and not event["params"]["url"].startswith(("file:", "data:", "blob:"))
-    ]
+    return lambda path, *flags: browsed(path, tmp_path / "profile", *flags)
 
 
 def measured(browse, page: Path, folder: Path, width: int, question: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from heavyweight import calibrations, design, store
+from heavyweight import calibrations, design, runner, sealing, store
 from heavyweight.errors import StoreError
 from heavyweight.job import Job, planned_calibration, prepare_job
 from heavyweight.machine import usable_cores
@@ -85,6 +85,22 @@ def test_the_calibration_is_the_first_step_and_is_made_once(tmp_path: Path) -> N
     assert begun.left() == begun.sessions
     next((folder / "busy").glob("n0004-????????????.parquet")).unlink()
     assert begun.left()[0] == begun.calibration
+
+
+def test_names_in_what_a_killed_session_left_are_taken_out(tmp_path: Path) -> None:
+    begun = job(tmp_path)
+    path = begun.folder.path
+    names = ("b01-x/server-1.log", "b01-x/session-1.ipynb", "b01-x/.papermill.log")
+    for name in names:
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_text(f'"loading {Path.home()}/x\\n"')
+    runner.scrub_left_over(path)
+    for name in names:
+        assert (path / name).read_text() == '"loading ~/x\\n"'
+    (path / names[0]).write_text(f"{Path.home()}")
+    sealing.Sums(path, {names[0]: "0" * 64}).write()
+    runner.scrub_left_over(path)  # what was sealed stays as it was
+    assert (path / names[0]).read_text() == str(Path.home())
 
 
 def test_how_the_client_is_calibrated_is_part_of_the_plan(tmp_path: Path) -> None:

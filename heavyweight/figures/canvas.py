@@ -74,6 +74,7 @@ def look() -> AbstractContextManager[None]:
     return mpl.rc_context(
         {
             **sns.axes_style("whitegrid"),
+            "text.parse_math": False,  # a name with dollar signs is a name, and no formula
             "font.family": "sans-serif",
             "font.sans-serif": ["DejaVu Sans"],
             "font.size": 9.5,

@@ -11,8 +11,8 @@ from heavyweight import board, claims, figures
 from heavyweight.estimates import assess
 from heavyweight.figures import Provenance
 from heavyweight.paths import study_root
+from tests.browser import CHROMIUM, FLAGS, NOWHERE
 from tests.claims.runs import FOUR, pretend
-from tests.test_page import CHROMIUM, FLAGS, NOWHERE
 
 
 @pytest.fixture(scope="module")
