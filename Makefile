@@ -42,7 +42,7 @@ experiments: $(READY) ## measure the six experiments, then make their pages (GPU
 # Tests that time something have the machine for themselves; the others share it.
 TIMED := $(addprefix tests/,instrument loadtest test_benchmarks.py test_contributing.py \
   $(addprefix emulator/test_,emulator.py http.py timing.py) \
-  $(addprefix load/test_,client.py closed.py open.py pacing.py process.py) \
+  $(addprefix load/test_,client.py closed.py open.py pacing.py process.py spec.py) \
   $(addprefix servers/test_,base.py ports.py process.py) \
   $(addprefix telemetry/test_,processes.py recorder.py snapshot.py) \
   $(addprefix experiments/test_,mechanisms.py openloop.py parallel.py streams.py))

@@ -214,7 +214,9 @@ def _unequal_prompts(cells: Iterable[Requests]) -> set[str]:
     first: dict[str, float] = {}
     odd: set[str] = set()
     for r in cells:
-        counted = ~np.isnan(r.prompt_tokens) & np.array([one is not None for one in r.prompt_id])
+        counted = ~np.isnan(r.prompt_tokens) & np.array(
+            [one is not None for one in r.prompt_id], dtype=bool
+        )
         for prompt, tokens in zip(r.prompt_id[counted], r.prompt_tokens[counted], strict=True):
             if first.setdefault(prompt, tokens) != tokens:
                 odd.add(prompt)

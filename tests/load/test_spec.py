@@ -162,7 +162,7 @@ def test_an_open_loop_survives_its_file(spec: Make, tmp_path: Path) -> None:
 def test_the_spec_and_the_measured_fields_make_a_cell(spec: Make) -> None:
     measured = {
         "schema_version", "clock_error_ns", "origin_monotonic_ns", "origin_utc", "window_start_ns",
-        "window_end_ns", "ended", "idle_after", "machine_load", "client",
+        "window_end_ns", "ended", "idle_after", "machine_load", "client", "imported",
     }  # fmt: skip
     assert set(spec(HERE).known()) | measured == set(Cell.model_fields)
 
