@@ -119,7 +119,7 @@ def test_a_search_finds_the_slots(served: Served, tmp_path: Path) -> None:
     said = json.loads(done.stdout)
     assert said["unit"] == "users"
     assert 1 <= said["highest_that_holds"] <= 5  # 4 or 5, alone on the machine
-    assert said["highest_that_holds"] < said["lowest_that_fails"] <= 8
+    assert said["highest_that_holds"] < said["lowest_that_fails"] <= 16  # 8, alone
     assert len(said["probes"]) <= 12
     assert len(store.SessionFolder(out).cells()) == len(said["probes"])
     assert {"at", "verdict", "objectives", "valid", "latency"} <= set(said["probes"][0])
