@@ -40,7 +40,7 @@ experiments: $(READY) ## measure the six experiments, then make their pages (GPU
 	done
 
 # Tests that time something have the machine for themselves; the others share it.
-TIMED := $(addprefix tests/,instrument loadtest test_benchmarks.py \
+TIMED := $(addprefix tests/,instrument loadtest test_benchmarks.py test_contributing.py \
   $(addprefix emulator/test_,emulator.py http.py timing.py) \
   $(addprefix load/test_,client.py closed.py open.py pacing.py process.py spec.py) \
   $(addprefix servers/test_,base.py ports.py process.py) \
@@ -48,7 +48,7 @@ TIMED := $(addprefix tests/,instrument loadtest test_benchmarks.py \
   $(addprefix experiments/test_,mechanisms.py openloop.py parallel.py streams.py))
 # Those that take longest begin first, so that no core waits for them at the end.
 LONG := $(addprefix tests/,secrecy \
-  $(addprefix test_,contributing.py faulty_servers.py kills.py session.py runner_alone.py report.py))
+  $(addprefix test_,faulty_servers.py kills.py session.py runner_alone.py report.py))
 TESTS := $(BIN)/python -m pytest
 
 test: $(READY) ## unit tests, notebooks, pages
