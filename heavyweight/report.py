@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -101,8 +102,9 @@ def executed_over(
     """
     names = NOTEBOOKS[folder.run.experiment]
     found = {}
-    # Each has a kernel of its own, and most of its time is one core's.
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    # Each has a kernel of its own, and most of its time is one core's. papermill changes the
+    # working directory of the process meanwhile: several at once would leave it somewhere else.
+    with contextlib.chdir(Path.cwd()), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         waiting = [pool.submit(execute, name, folder.path, into) for name in names]
         for name, executed in zip(names, waiting, strict=True):
             if progress:

@@ -31,4 +31,7 @@ def made(folder: Path) -> Made:
     run = write_run(folder / "runs" / "synthetic", users=(1, 4, 8, 50))
     said: list[str] = []
     out = folder / "pages" / "below" / "report.html"
-    return Made(run, report.report(run.path, out, said.append), tuple(said))
+    here = Path.cwd()
+    page = report.report(run.path, out, said.append)
+    assert Path.cwd() == here, "several notebooks at once leave the working directory as it was"
+    return Made(run, page, tuple(said))
