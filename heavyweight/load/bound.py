@@ -16,6 +16,7 @@ def told(spec: LoadSpec, times: int = 1) -> str:
         times: how many loads there are at most, one after the other.
     """
     host = urlsplit(spec.base_url).hostname
+    rate, last_s, patience_s = _bound(spec)
     each = (
         f"each with about {spec.prompt_tokens} tokens of made-up words, and {spec.output_tokens}"
         " asked in answer"
@@ -23,26 +24,19 @@ def told(spec: LoadSpec, times: int = 1) -> str:
     headers = f"; headers sent: {', '.join(sorted(spec.headers))}" if spec.headers else ""
     again = f"; at most {times} loads, this the highest" if times > 1 else ""
     return (
-        f"The load goes to another machine, {host}: {_rate(spec)}, {each}; {_end(spec)}{again}"
-        f"{headers}."
+        f"The load goes to another machine, {host}: {rate}, {each}; "
+        f"nothing is sent after {last_s:.0f} s, all is over {patience_s:.0f} s later"
+        f"{again}{headers}."
     )
 
 
-def _rate(spec: LoadSpec) -> str:
+def _bound(spec: LoadSpec) -> tuple[str, float, float]:
+    """The rate in words; seconds until the last request is sent, and until all is over after it."""
     arrivals = spec.arrivals
     if arrivals is None:
-        return f"at most {spec.users} request{'s' * (spec.users > 1)} at once"
+        most = f"at most {spec.users} request{'s' * (spec.users > 1)} at once"
+        return most, spec.cap_seconds, spec.timeouts.total_s
     trace = None if arrivals.trace is None else read_trace(arrivals.trace)
     planned = schedule(arrivals, spec.seed, spec.block, trace)
-    return f"{planned.mean_rate_per_s:.4g} requests/s on average, {len(planned)} in all"
-
-
-def _end(spec: LoadSpec) -> str:
-    arrivals = spec.arrivals
-    if arrivals is None:
-        last_s, patience_s = spec.cap_seconds, spec.timeouts.total_s
-    else:
-        trace = None if arrivals.trace is None else read_trace(arrivals.trace)
-        last_s = float(schedule(arrivals, spec.seed, spec.block, trace).due_ns[-1]) / 1e9
-        patience_s = arrivals.drain_s
-    return f"nothing is sent after {last_s:.0f} s, all is over {patience_s:.0f} s later"
+    rate = f"{planned.mean_rate_per_s:.4g} requests/s on average, {len(planned)} in all"
+    return rate, float(planned.due_ns[-1]) / 1e9, arrivals.drain_s

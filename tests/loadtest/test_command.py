@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
@@ -119,7 +120,11 @@ def test_a_search_finds_the_slots(served: Served, tmp_path: Path) -> None:
     said = json.loads(done.stdout)
     assert said["unit"] == "users"
     assert 1 <= said["highest_that_holds"] <= 5  # 4 or 5, alone on the machine
-    assert said["highest_that_holds"] < said["lowest_that_fails"] <= 16  # 8, alone
+    # The search does not count a failure of which the client, late itself, may be the cause.
+    late = any("the client was late" in note for note in said["notes"])
+    fails = said["lowest_that_fails"] or math.inf
+    assert said["highest_that_holds"] < fails
+    assert fails <= 8 or late, said["notes"]
     assert len(said["probes"]) <= 12
     assert len(store.SessionFolder(out).cells()) == len(said["probes"])
     assert {"at", "verdict", "objectives", "valid", "latency"} <= set(said["probes"][0])
