@@ -46,14 +46,11 @@ TIMED := $(addprefix tests/,instrument loadtest test_benchmarks.py test_contribu
   $(addprefix servers/test_,base.py ports.py process.py) \
   $(addprefix telemetry/test_,processes.py recorder.py snapshot.py) \
   $(addprefix experiments/test_,mechanisms.py openloop.py parallel.py streams.py))
-# Those that take longest begin first, so that no core waits for them at the end.
-LONG := $(addprefix tests/,secrecy \
-  $(addprefix test_,faulty_servers.py kills.py session.py runner_alone.py report.py))
 TESTS := $(BIN)/python -m pytest
 
 test: $(READY) ## unit tests, notebooks, pages
 	@$(TESTS) -n auto --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \
-	  $(addprefix --ignore=,$(TIMED)) $(LONG) tests analysis
+	  $(addprefix --ignore=,$(TIMED)) tests analysis
 	@$(TESTS) $(TIMED)
 
 # tests/test_project.py: import contracts, dead code, notebooks without outputs, generated documents,
