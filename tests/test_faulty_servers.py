@@ -83,10 +83,12 @@ def test_the_study_goes_on_with_the_next_and_says_what_failed(studied) -> None:
 @pytest.mark.timeout(400)
 def test_only_the_good_servers_work_counts(studied) -> None:
     _, found = studied
-    work = found.cells.groupby("arm")["work_valid"].agg(list)
-    assert all(work["good"])
+    errors = found.checks[found.checks["check"] == "errors"].groupby("arm")["passed"].agg(list)
+    assert all(errors["good"])
+    valid = found.cells.groupby("arm")["work_valid"].agg(list)
     for arm in ("breaks", "lies", "crashes"):
-        assert not any(work[arm]), arm
+        assert not any(errors[arm]), arm
+        assert not any(valid[arm]), arm
 
 
 @pytest.mark.timeout(400)

@@ -13,6 +13,7 @@ from heavyweight.figures.canvas import (
     dodge,
     look,
     make,
+    nothing,
     series,
     style,
     users_axis,
@@ -48,6 +49,9 @@ def throughput(table: pd.DataFrame, cells: pd.DataFrame, provenance: Provenance)
         figure, (axes,) = make(
             provenance, "Throughput by concurrent users", alt, table, height_in=3.9, notes=[note]
         )
+        if not (cells["users"] > 0).any():
+            nothing(axes, "no closed loop")
+            return figure
         arms = [arm for arm in provenance.labels if arm in set(cells["arm"])]
         for place, arm in enumerate(arms):
             shift = dodge(place, len(arms))
