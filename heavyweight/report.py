@@ -217,6 +217,7 @@ def page(
     )
     return environment.get_template("page.html.j2").render(
         provenance=provenance,
+        advice=tables.advice(assessment),
         question=question,
         answers=answers,
         verdicts=verdicts,

@@ -260,6 +260,15 @@ def test_contents_lead_somewhere(page):
         assert link.removeprefix("#") in ids or link.startswith("data:text/csv;")
 
 
+def test_who_should_use_what_is_said_of_real_servers_only(made):
+    assert tables.advice(estimates.assess(made.run)) == ""  # emulated: nothing follows from it
+    real = estimates.assess(RunFolder.open(ROOT / "data" / "reference"))
+    assert tables.advice(real) == (
+        "For more tokens a second on this machine: vLLM BF16 at 4, 8 and 50 users; "
+        "this run cannot tell which at 1 user."
+    )
+
+
 @pytest.mark.notebook
 @pytest.mark.timeout(300)
 def test_the_answer_stands_at_the_top(html, made):

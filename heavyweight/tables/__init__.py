@@ -22,6 +22,7 @@ from heavyweight.tables.probes import probe_numbers, probe_sessions, probes
 from heavyweight.tables.reproduction import reproduction
 from heavyweight.tables.slots import contrasts, fairest, gains, memory_per_slot, slots
 from heavyweight.tables.study import (
+    advice,
     answers,
     cells,
     failed_checks,
@@ -45,7 +46,7 @@ from heavyweight.tables.words import (
 )
 
 __all__ = [
-    "NOTHING", "answers", "begun_with", "by_length", "capacity", "cells", "cold_ratios",
+    "NOTHING", "advice", "answers", "begun_with", "by_length", "capacity", "cells", "cold_ratios",
     "coldstart", "contrast_label", "contrasts", "cost", "crossovers", "decisions",
     "failed_checks", "fairest", "first_contrast", "gains", "goodput", "goodput_ratios",
     "growth", "inside", "instrument", "instrument_cost", "interval", "invalid", "kv_cache",

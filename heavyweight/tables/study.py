@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -152,6 +152,33 @@ def answers(assessment: Assessment) -> tuple[str, list[str]]:
         for r in rows.itertuples()
     ]
     return f"Tokens a second of {above}, as a multiple of those of {below}:", lines
+
+
+def advice(assessment: Assessment) -> str:
+    """Which arm of the first contrast gives more tokens a second, at how many users; one sentence.
+
+    An arm is named where the 95% interval of the ratio leaves out 1. Empty where nothing may follow
+    from the run: its servers were emulated, another tool measured it, or lengths differ.
+    """
+    name, run = first_contrast(assessment), assessment.run
+    if name is None or run.emulated or run.imported or len(run.lengths) > 1:
+        return ""
+    arms = [assessment.label(arm) for arm in run.contrasts[name]]
+    ahead: dict[str, list[str]] = {arm: [] for arm in arms}
+    open_at: list[str] = []
+    for r in main_length(assessment, ratio_table(assessment, name)).itertuples():
+        found = arms[0] if r.low > 1 else arms[1] if r.high < 1 else None
+        (ahead[found] if found else open_at).append(str(r.users))
+    parts = [f"{arm} at {_users(users)}" for arm, users in ahead.items() if users]
+    if open_at:
+        parts.append(f"this run cannot tell which at {_users(open_at)}")
+    return f"For more tokens a second on this machine: {'; '.join(parts)}." if parts else ""
+
+
+def _users(counts: Sequence[str]) -> str:
+    *most, last = counts
+    several = f"{', '.join(most)} and {last}" if most else last
+    return f"{several} user{'s' if counts != ['1'] else ''}"
 
 
 def _percentiles(rows: pd.DataFrame) -> pd.DataFrame:
