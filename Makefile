@@ -6,7 +6,7 @@ READY := .venv/.ready
 HEAVYWEIGHT := $(BIN)/heavyweight
 
 .DEFAULT_GOAL := help
-.PHONY: help study experiments test check audit licences bench coverage analysis lab lock clean
+.PHONY: help study experiments test check lint audit licences bench coverage analysis lab lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -55,10 +55,12 @@ test: $(READY) ## unit tests, notebooks, pages
 
 # tests/test_project.py: import contracts, dead code, notebooks without outputs, generated documents,
 # environments and lock that agree. ruff reads notebooks, too.
-check: $(READY) ## formatting, lint, types, contracts, dead code, generated files, licences
+check: lint ## formatting, lint, types, contracts, dead code, generated files, licences
+	@$(TESTS) -q --no-header -p no:cacheprovider tests/test_project.py
+
+lint: $(READY) ## formatting, lint, types, licences: what of `make check` is in no test
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && \
-	  $(BIN)/python .ci/licences.py --check && \
-	  $(TESTS) -q --no-header -p no:cacheprovider tests/test_project.py
+	  $(BIN)/python .ci/licences.py --check
 
 AUDIT := .venv/audit/bin/python
 audit: $(READY) ## known vulnerabilities of all locked packages (asks the package index)

@@ -143,12 +143,17 @@ def _pids(command: int, victim: str) -> list[int]:
     return words.get(victim, [])
 
 
-def _server() -> list[int]:
+def holder() -> Holder | None:
+    """Who holds the machine, and the server that it started; None: nobody."""
     try:
-        holder = Holder.model_validate_json((cache_dir() / HOLDER_FILE).read_text("utf-8"))
+        return Holder.model_validate_json((cache_dir() / HOLDER_FILE).read_text("utf-8"))
     except (OSError, ValueError):
-        return []
-    return [known.pid for known in holder.server if known.alive()]
+        return None
+
+
+def _server() -> list[int]:
+    held = holder()
+    return [known.pid for known in held.server if known.alive()] if held else []
 
 
 def _copied(run: Path, copy: Path) -> None:

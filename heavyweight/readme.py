@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from heavyweight import article, claims, figures, tables
+from heavyweight import article, claims, figures, store, tables
 from heavyweight.errors import BadInput
 from heavyweight.estimates import assess, ratio_table, throughput_table
+from heavyweight.kinds import EXPERIMENTS
 from heavyweight.store import RunFolder
 from heavyweight.together import together
 
@@ -57,10 +58,27 @@ def block(run: RunFolder, folder: str) -> str:
             "",
             tables.verdicts(claims.counts(verdicts)),
             "",
+            *experiments(run.path),
             "Another machine, above all one with a GPU, gives other numbers: measure yours.",
             END,
         ]
     )
+
+
+def experiments(reference: Path) -> list[str]:
+    """What the experiments found whose runs lie beside the reference run; lines of the README.
+
+    Args:
+        reference: its folder; the run of an experiment has the experiment's name after its own.
+    """
+    lines = []
+    for name in EXPERIMENTS:
+        folder = reference.with_name(f"{reference.name}-{name}")
+        if (folder / store.RUN_FILE).exists():
+            run = RunFolder.open(folder)
+            machine = figures.Provenance.of(run).machine
+            lines.append(f"- `{name}` ({machine}): {' '.join(tables.findings(assess(run)))}")
+    return ["What the experiments found:", "", *lines, ""] if lines else []
 
 
 def update(readme: Path, run: RunFolder) -> None:

@@ -218,10 +218,12 @@ def page(
     return environment.get_template("page.html.j2").render(
         provenance=provenance,
         advice=tables.advice(assessment),
+        findings=tables.findings(assessment),
         question=question,
         answers=answers,
         verdicts=verdicts,
         invalid=tables.invalid(assessment),
+        failures=tables.failures(assessment),
         headings=[(int(level), anchor, Markup(text)) for level, anchor, text in headings],
         parts=parts,
         code_style=Markup(code_style()),

@@ -15,7 +15,7 @@ from heavyweight.claims import Evidence, judge_runs
 from heavyweight.estimates.blocks import over_sessions
 from heavyweight.estimates.coldstart import conditions
 from heavyweight.store import RunFolder
-from tests.cold import OLLAMA, PARTS, VLLM, total_ms, write_cold_run
+from tests.cold import LABELS, OLLAMA, PARTS, VLLM, total_ms, write_cold_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -189,6 +189,16 @@ def test_the_articles_seconds_stand_beside_as_anothers(folder, starts, table) ->
     assert list(beside[published]) == ["8.70", "3.20", "2.72"]
     assert beside.loc["Ollama (s)", "restart to first token"].startswith("0.6")
     assert "-" not in set(beside["first request alone"])
+
+
+def test_what_was_found_is_said_in_a_sentence(folder, starts) -> None:
+    (said,) = tables.findings(estimates.assess(folder))
+    found = estimates.cold_ratio_table(starts, folder.run)
+    row = found.set_index(["contrast", "condition", "quantity"]).loc[
+        ("A", "warm", "first_token_ms")
+    ]
+    assert f"{LABELS[VLLM]} takes {tables.number(row['ratio'])} times (95% interval" in said
+    assert f"4 blocks) as long as {LABELS[OLLAMA]}: " in said
 
 
 def test_conditions_begin_with_the_ordinary_restart(starts) -> None:

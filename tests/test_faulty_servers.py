@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.kills import small_study
+from heavyweight import tables
 from heavyweight.estimates import Assessment, assess
 from heavyweight.store import RunFolder
 
@@ -101,6 +102,11 @@ def test_the_reason_is_told_with_its_number(studied) -> None:
     sessions: pd.DataFrame = found.sessions.set_index("arm")
     assert sessions.loc["crashes", "starts"] >= 2
     assert sessions.loc["good", "complete"]
+    assert sessions.loc["crashes", "deaths"] >= 1
+    assert sessions.loc["good", "deaths"] == 0
+    told = tables.failures(found)
+    assert "wrong_model: " in told
+    assert "a server died " in told
 
 
 @pytest.mark.timeout(400)

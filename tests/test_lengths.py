@@ -234,6 +234,19 @@ def test_the_tables_for_a_reader(run):
     assert lines[0].startswith("4 users, 64 in, 16 out: ")
 
 
+def test_what_was_found_is_said_in_sentences(run):
+    ends, *moved = tables.findings(run)
+    table = lengths_table(run, "A")
+    ratios = table.loc[table["quantity"] == "throughput_tok_s", "ratio"]
+    first, last = ends.index(tables.number(ratios.min())), ends.rindex(tables.number(ratios.max()))
+    assert first < last
+    assert "four slots / one slot, at 4 users: from" in ends
+    factors = moves_table(run, "A", ["throughput_tok_s"])
+    assert len(moved) == 2
+    for said, row in zip(moved, factors.itertuples(), strict=True):
+        assert tables.interval(row.factor, row.low, row.high) in said
+
+
 def test_the_command_line_tells_lengths_apart(run, capsys):
     print_summary(run)
     print_checks(run)

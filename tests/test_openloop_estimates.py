@@ -262,3 +262,17 @@ def test_the_analysis_over_a_run(run):
     text = str(shown)
     assert "at most" in text  # the objective
     assert "Traceback" not in text
+
+
+def test_what_was_found_is_said_in_sentences(run, assessment, objective):
+    ratio, waits, rates = tables.findings(assessment)
+    (row,) = estimates.goodput_ratio_table(assessment, objective).itertuples()
+    assert f"answers {tables.number(row.ratio)} times" in ratio
+    assert str(objective) in ratio
+    table = estimates.rates_table(assessment)
+    at = max(share for share in FRACTIONS if share < 1)
+    for r in table[(table["fraction"] == at) & (table["quantity"] == "ttft_p95_ms")].itertuples():
+        assert f"{r.label} {tables.interval(r.value, r.low, r.high)} ms" in waits
+    found = estimates.search_table(run, assessment)
+    for r in found[found["scope"] == "blocks"].itertuples():
+        assert f"{r.label} {tables.interval(r.per_s, r.low, r.high)}" in rates

@@ -174,7 +174,7 @@ def test_the_reference_runs_are_small() -> None:
     assert sum(path.stat().st_size for path in files) < 20e6
 
 
-TO_BE_MEASURED = {"openloop", "parallel", "lengths"}  # their analyses are committed without outputs
+TO_BE_MEASURED = {"parallel", "lengths"}  # their analyses are committed without outputs
 
 
 def test_every_other_experiment_has_a_reference_run_of_real_servers() -> None:

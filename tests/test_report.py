@@ -137,6 +137,18 @@ def test_invalid_cells_are_told(tmp_path):
     failed = tables.failed_checks(assessment)
     assert "errors" in set(failed["check"])
     assert failed["remedy"].str.len().min() > 0
+    told = tables.failures(assessment)
+    errors = int(assessment.cells["errors"].sum())
+    assert told == f"{errors} requests failed (reset: {errors}), in 2 of 12 cells."
+
+
+def test_servers_that_died_and_sessions_that_did_not_end_are_told(tmp_path):
+    run = write_run(tmp_path / "run", users=(1,), blocks=2)
+    first, second, *_ = run.sessions()
+    write_json(first.path / "session.json", first.record.model_copy(update={"deaths": 2}))
+    write_json(second.path / "session.json", second.record.model_copy(update={"complete": False}))
+    told = tables.failures(estimates.assess(RunFolder.open(run.path)))
+    assert told == ("a server died 2 times, in 1 of 4 sessions; 1 session did not come to an end.")
 
 
 def test_sessions_by_hand_with_two_lengths_of_text_are_kept_apart(tmp_path):
@@ -168,6 +180,7 @@ def test_a_run_without_contrast_has_no_answer(tmp_path):
 
 def test_a_whole_run_has_nothing_to_tell(assessment):
     assert tables.invalid(assessment) == ""
+    assert tables.failures(assessment) == ""
     assert tables.failed_checks(assessment).iloc[0, 0] == "none"
 
 

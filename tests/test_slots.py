@@ -267,6 +267,17 @@ def test_where_no_cell_is_valid_the_figures_and_tables_say_so(tmp_path):
     assert tables.gains(gain_table(run)).loc["Q4, 8 slots", "8 users"] == "-"
 
 
+def test_what_was_found_is_said_in_sentences(run):
+    gained, best = tables.findings(run)
+    row = gain_table(run).set_index(["arm", "users"]).loc[("q4-32", 32)]
+    assert f"Q4, 32 slots gives {tables.number(row['gain'])} times (95% interval" in gained
+    assert gained.endswith("4 blocks) the tokens a second of 1 slot, at 32 users.")
+    contrast = tables.first_contrast(run)
+    row = fairest_table(run, contrast).set_index(["arm", "users"]).loc[(BEST, 32)]
+    assert row["chosen"] in best
+    assert f"gives {tables.number(row['ratio'])} times" in best
+
+
 def test_the_tables_for_a_reader(run):
     shown = tables.slots(slots_table(run))
     assert list(shown.columns) == [

@@ -7,7 +7,7 @@ from heavyweight.estimates import assess
 from heavyweight.estimates.telemetry import TELEMETRY_CELL_COLUMNS
 from heavyweight.stats.requests import Requests
 from heavyweight.validity import check_cell
-from heavyweight.validity.recorded import SHORT_LIMIT
+from heavyweight.validity.recorded import MEMORY_LIMIT, SHORT_LIMIT
 from tests.recorded import GPU, QUIET, VLLM, recorded, write_all
 from tests.synthetic import LIMITS, write_run
 from tests.test_validity import known
@@ -79,6 +79,20 @@ def test_swapping_is_found_from_the_cells_origin_on(judged, quantity):
     assert not early.passed
     assert "8192 bytes swapped since the cell began" in early.detail
     assert judged(QUIET | curve(quantity, lambda t: np.where(t > 110, 8192.0, 0.0))).passed
+
+
+def test_memory_that_runs_out_is_found(judged, middle_s):
+    """As of a server that leaks: the machine of these runs has 8 GiB."""
+    leak = QUIET | curve("available_bytes", lambda t: np.clip(6e9 * (1 - t / middle_s), 1e6, 6e9))
+    check = judged(leak)
+    assert not check.passed
+    assert check.limit == LIMITS[MEMORY_LIMIT]
+    assert "of the memory were left" in check.detail
+    assert judged(QUIET | curve("available_bytes", lambda t: 6e9)).passed
+    early = curve("available_bytes", lambda t: np.where(t < 0, 1e6, 6e9))
+    assert judged(QUIET | early).passed, "before the cell began"
+    before = {name: value for name, value in LIMITS.items() if name != MEMORY_LIMIT}
+    assert judged(leak, before).passed  # a run that was planned before there was this limit
 
 
 def test_heat_of_the_processor_is_found(judged, middle_s):

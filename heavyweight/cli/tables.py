@@ -40,6 +40,8 @@ def print_summary(assessment: Assessment) -> None:
         ]
         label = tables.contrast_label(assessment, contrast)
         table(["users", "ratio [95%]", "blocks", "note"], rows, f"{contrast}: {label}, tok/s")
+    for finding in tables.findings(assessment):
+        console.print(finding, markup=False)
     result = summary(assessment)
     cells = result["cells"]
     console.print(
@@ -47,6 +49,8 @@ def print_summary(assessment: Assessment) -> None:
         + f"{cells['untold']} cannot be told; " * bool(cells["untold"])
         + f"{cells['missing']} planned and not there."
     )
+    if told := tables.failures(assessment):
+        console.print(told, markup=False)
     _print_failed(result)
 
 

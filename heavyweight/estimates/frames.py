@@ -18,11 +18,11 @@ LOAD = ["users", "output_tokens", "prompt_tokens"]
 WARM = "warm"
 """Condition of the experiment coldstart: an ordinary restart, with all caches filled."""
 
-INTEGERS = ("block", *LOAD, "start_id", "starts", "slots", "requests", "errors")
+INTEGERS = ("block", *LOAD, "start_id", "starts", "deaths", "slots", "requests", "errors")
 SESSION_COLUMNS = (
     "session", "block", "arm", "server", "model", "version", "configuration", "family", "gpus",
-    "kernel", "machine_id", "emulated", "slots", "experiment", "complete", "starts", "ready_ms",
-    "first_token_ms", "first_request_ttft_ms", "artefact", "weights_loaded_bytes",
+    "kernel", "machine_id", "emulated", "slots", "experiment", "complete", "starts", "deaths",
+    "ready_ms", "first_token_ms", "first_request_ttft_ms", "artefact", "weights_loaded_bytes",
 )  # fmt: skip
 
 
@@ -53,6 +53,7 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
                 "experiment": session.experiment,
                 "complete": session.complete,
                 "starts": len(starts),
+                "deaths": session.deaths,
                 **{
                     name: np.nan if start is None else getattr(start, name)
                     for name in ("ready_ms", "first_token_ms", "first_request_ttft_ms")

@@ -215,6 +215,10 @@ class Session(Record):
     software: list[Software] = unit("programs that took part", default_factory=list)
     machine: Machine | None = unit("the machine; null: not told")
     starts: list[ServerStart] = unit("starts of the server", default_factory=list)
+    deaths: int | None = unit(
+        "how often the server was found dead that had been started; null: not recorded",
+        default=None,
+    )
     users_planned: list[int] = unit("loads, in the order in which they were to run", "users")
     left_out: dict[str, str] = unit(
         "what this machine does not let be measured: why", default_factory=dict

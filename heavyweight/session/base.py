@@ -229,14 +229,21 @@ class ServerSession(ABC):
         """Start the server again if it is gone."""
         if self.server.alive():
             return
+        self._end_server()
         if len(self.record.starts) >= MAX_STARTS:
             raise ServerError(
                 f"{self.path.name}: the server died in {len(self.record.starts)} starts",
                 "a server that survives its load",
                 f"read {self.path.name}/server-*.log; call again to go on with what is missing",
             )
-        self.server.stop()
         self._start_server()
+
+    def _end_server(self) -> None:
+        """Stop the server; if it had died before, that is written down."""
+        died = self.server.process is not None and not self.server.alive()
+        self.server.stop()
+        if died:
+            self._save(deaths=(self.record.deaths or 0) + 1)
 
     def stop(self) -> pd.Series:
         """Stop the server, verify that it is gone, and close the session.
@@ -264,7 +271,7 @@ class ServerSession(ABC):
         """Stop the server and let go of the machine; safe to call twice."""
         stopped = False
         try:
-            self.server.stop()
+            self._end_server()
             stopped = True
         finally:
             if self._lock:

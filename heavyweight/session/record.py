@@ -41,6 +41,7 @@ def described(setting: Setting, server: Server, run: str, session: str) -> Sessi
         software=[one.software() for one in installed],
         machine=machine.describe(),
         users_planned=setting.users,
+        deaths=0,
     )
 
 

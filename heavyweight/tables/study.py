@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -19,6 +18,7 @@ from heavyweight.tables.words import (
     number,
     one_header,
     percentile,
+    times,
     wide_table,
 )
 
@@ -62,6 +62,30 @@ def invalid(assessment: Assessment) -> str:
     parts += [f"{missing} planned cells were not measured"] * bool(missing)
     parts += [f"not readable: {problem}" for problem in assessment.problems]
     return "; ".join(parts) + ". They enter no number." if parts else ""
+
+
+def failures(assessment: Assessment) -> str:
+    """A sentence on requests that failed and servers that died; empty if none did."""
+    cells, sessions = assessment.cells, assessment.sessions
+    failed = cells[cells["errors"] > 0]
+    parts = []
+    if len(failed):
+        errors = pd.concat([assessment.requests(cell_id)["error"] for cell_id in failed["cell_id"]])
+        kinds = ", ".join(f"{kind}: {count}" for kind, count in errors.value_counts().items())
+        parts.append(f"{_count(failed['errors'].sum(), 'request')} failed ({kinds}), "
+                     f"in {len(failed)} of {len(cells)} cells")  # fmt: skip
+    died = sessions[sessions["deaths"].fillna(0) > 0]
+    if len(died):
+        parts.append(f"a server died {_count(died['deaths'].sum(), 'time')}, "
+                     f"in {len(died)} of {len(sessions)} sessions")  # fmt: skip
+    broken = int((~sessions["complete"].astype(bool)).sum())
+    if broken:
+        parts.append(f"{_count(broken, 'session')} did not come to an end")
+    return "; ".join(parts) + "." if parts else ""
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' if number != 1 else ''}"
 
 
 def throughput(table: pd.DataFrame) -> pd.DataFrame:
@@ -142,12 +166,7 @@ def answers(assessment: Assessment) -> tuple[str, list[str]]:
         table = main_length(assessment, table)
     lines = [
         f"{r.users} user{'s' if r.users > 1 else ''}{length and ', '}{length}: "
-        f"{number(r.ratio)} times"
-        + (
-            f" (95% interval {number(r.low)} to {number(r.high)}, {r.blocks} blocks)"
-            if math.isfinite(r.low)
-            else f" ({r.blocks} block{'s' if r.blocks > 1 else ''}: no interval)"
-        )
+        f"{times(r.ratio, r.low, r.high, r.blocks)}"
         for length, rows in by_length(table.dropna(subset="ratio"))
         for r in rows.itertuples()
     ]

@@ -31,6 +31,13 @@ def interval(value: float, low: float, high: float) -> str:
     return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
+def times(ratio: float, low: float, high: float, blocks: int) -> str:
+    """A ratio in words, with its interval or why it has none."""
+    if pd.isna(low) or pd.isna(high):
+        return f"{number(ratio)} times ({blocks} block{'s' if blocks != 1 else ''}: no interval)"
+    return f"{number(ratio)} times (95% interval {number(low)} to {number(high)}, {blocks} blocks)"
+
+
 def load_interval(
     value: float, low: float, high: float, loads: tuple[float, float] | None = None
 ) -> str:

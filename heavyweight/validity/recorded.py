@@ -1,4 +1,4 @@
-"""What the telemetry says of a cell: the worst seconds, swapping, heat, and lost GPUs.
+"""What the telemetry says of a cell: the worst seconds, memory, heat, and lost GPUs.
 
 A cell without telemetry is judged by the looks at its window's edges alone.
 """
@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from heavyweight.records import CLOCK_REASONS
+from heavyweight.records import CLOCK_REASONS, measured
 from heavyweight.stats.telemetry import Recorded
 from heavyweight.validity.base import Evidence, Part
 
 SPAN_S = 5.0
-SHORT_LIMIT = "other_cpu_cores_5s"  # runs that were planned before it do not have it
+# Runs that were planned before these limits do not have them.
+SHORT_LIMIT = "other_cpu_cores_5s"
+MEMORY_LIMIT = "available_memory_fraction"
 
 
 def parts(e: Evidence) -> list[Part]:
     """All that the telemetry of a cell says against it, or that it says nothing."""
     if e.recorded is None:
         return []
-    limit = e.limits.get(SHORT_LIMIT)
+    limit, least = e.limits.get(SHORT_LIMIT), e.limits.get(MEMORY_LIMIT)
     found = [] if limit is None else _other(e.recorded, limit)
+    if least is not None:
+        found += _available(e.recorded, least, measured(e.session.machine).memory_bytes)
     return [*found, *_swapped(e.recorded), *_heat(e.recorded), *_clocks(e.recorded)]
 
 
@@ -35,6 +39,20 @@ def _other(recorded: Recorded, limit: float) -> list[Part]:
     worst, window_s = max(worst, 0.0), (recorded.window[1] - recorded.window[0]) / 1e9
     detail = f"at worst {worst:.2f} over {min(SPAN_S, window_s):.0f} s"
     return [Part(worst, limit, "cores", worst <= limit, detail)]
+
+
+def _available(recorded: Recorded, least: float, memory_bytes: int) -> list[Part]:
+    """Memory that was left, from the cell's origin on; told only where it was scarce.
+
+    A server that leaks comes to this before the system ends it or begins to swap.
+    """
+    series = recorded.get("machine", "available_bytes")
+    left = np.array([]) if series is None else series.within(0.0, recorded.window[1]).values
+    if not left.size or left.min() >= least * memory_bytes:
+        return []
+    share = float(left.min()) / memory_bytes
+    detail = f"{share:.1%} of the memory were left ({left.min() / 1e6:.0f} MB)"
+    return [Part(share, least, "of the memory", False, detail)]
 
 
 def _swapped(recorded: Recorded) -> list[Part]:

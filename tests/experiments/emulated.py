@@ -7,7 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from heavyweight import machine
+from heavyweight.calibrations import SETTINGS
+from heavyweight.design import load_study
+from heavyweight.job import prepare_job
 from heavyweight.store import RunFolder
+from tests.calibrated import write_calibration
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -61,7 +66,15 @@ def papermill(
 
 
 def run(folder: Path, name: str) -> RunFolder:
-    """Measure the whole profile by the command, as a study."""
+    """Measure the whole profile by the command, as a study.
+
+    The client's own error is given: to measure it would take longer than the rest.
+    """
+    declared = load_study(folder / "study.toml")
+    profile = declared.profile(f"{name}-emulated")
+    job = prepare_job(folder, declared, profile, runs=folder / "data" / "runs")
+    settings = SETTINGS if len(machine.usable_cores()) > 1 else ("busy",)
+    write_calibration(job.folder.path, machine.describe(), users=profile.users, settings=settings)
     done = subprocess.run(
         [BIN / "heavyweight", "study", "run", "--profile", f"{name}-emulated"],
         cwd=folder, capture_output=True, text=True, check=False,

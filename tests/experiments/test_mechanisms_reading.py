@@ -177,3 +177,11 @@ def test_a_page_of_a_run_of_probes(run, tmp_path):
     text = Path(page).read_text(encoding="utf-8")
     assert "overlap? " in text, "the figure's description"
     assert "A slot is freed" in text
+
+
+def test_what_was_found_is_said_in_sentences(run) -> None:
+    waits, joins = tables.findings(estimates.assess(run))
+    labels = {arm.name: arm.label for arm in ARMS}
+    assert waits == f"A second request waits for the first: {labels[FIRST]}."
+    assert labels[SECOND] in joins
+    assert "1.50" in joins

@@ -284,3 +284,14 @@ def test_the_analysis_reads_the_run(folder: RunFolder, tmp_path: Path):
         cwd=str(ROOT), progress_bar=False, log_output=False,
     )  # fmt: skip
     assert out.read_text().count("image/png") >= 2
+
+
+def test_what_was_found_is_said_in_sentences(assessment, seen, models):
+    peak, *slots = tables.findings(assessment)
+    row = one(
+        estimates.memory_ratio_table(assessment, seen), contrast="C", users=8, quantity="pss_bytes"
+    )
+    assert f"{tables.number(row['ratio'])} times (95% interval" in peak
+    assert "at 8 users" in peak
+    costs = estimates.memory_slots_table(assessment, seen, models)
+    assert len(slots) == costs["numerator"].nunique()

@@ -1,0 +1,109 @@
+"""``python -m benchmarks.crash``: the real vLLM dies in the middle of a cell; the study goes on.
+
+On the CPU, vLLM 0.21.0 dies of requests that carry a seed when their prompts are read in parts. A
+study is begun; when its vLLM is being measured, many such requests are sent to it beside the load.
+The study survives if it comes to its end by itself, says that the server died, holds the broken
+cell INVALID, and every other cell is whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from benchmarks.kills import COMMAND, holder
+from heavyweight import progress, tables
+from heavyweight.estimates import assess
+from heavyweight.paths import study_root
+from heavyweight.store import RunFolder
+
+AT_ONCE = 60
+WORDS = 400  # of each prompt: together they are read in parts
+TRIES_S = 120.0
+TIMEOUT_S = 60.0
+
+
+def seeded(port: int, model: str, seed: int) -> None:
+    """Send one request with a seed; whatever comes of it is the study's to tell."""
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": "tell me of number " * (WORDS // 4) + str(seed)}],
+        "max_tokens": 32,
+        "seed": seed,
+    }
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/chat/completions",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with suppress(OSError), urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        answer.read()
+
+
+def crash(study: subprocess.Popen[bytes], run: Path, arm: str) -> bool:
+    """Wait until an arm's server is being measured, and make it crash.
+
+    Returns:
+        Whether it died.
+    """
+    state = progress.read(run)
+    while not (arm in str(state.get("session")) and state.get("phase") == "measure"):
+        if study.poll() is not None:
+            return False
+        time.sleep(0.1)
+        state = progress.read(run)
+    held = holder()
+    assert held is not None
+    assert held.port is not None
+    with urllib.request.urlopen(f"http://127.0.0.1:{held.port}/v1/models") as answer:
+        model = json.load(answer)["data"][0]["id"]
+    deadline = time.monotonic() + TRIES_S
+    while time.monotonic() < deadline:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for seed in range(AT_ONCE):
+                pool.submit(seeded, held.port, model, seed)
+        leader = next((one for one in held.server if one.pid == held.server_pgid), None)
+        if leader is None or not leader.alive():
+            return True
+    return False
+
+
+def main() -> int:
+    """Print what became of the server and of the study."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.crash", description=__doc__)
+    parser.add_argument("--profile", default="smoke", help="with an arm of the real vLLM")
+    parser.add_argument("--arm", default="vllm-bf16", help="whose server crashes")
+    asked = parser.parse_args()
+    name = f"crash-{os.getpid()}"
+    run = study_root() / "data" / "runs" / name
+    study = subprocess.Popen([*COMMAND, "--profile", asked.profile, "--run", name])
+    try:
+        died = crash(study, run, asked.arm)
+        code = study.wait()
+    except BaseException:
+        study.terminate()
+        study.wait()
+        raise
+    found = assess(RunFolder.open(run))
+    print(f"the server {'died' if died else 'SURVIVED'}; the study ended with exit code {code}")
+    print(f"the page would say: {tables.failures(found) or 'nothing'}")
+    for row in found.cells.itertuples():
+        state = "VALID" if row.valid else f"INVALID: {row.reasons}"
+        print(f"{row.session} at {row.users} users: {row.requests} requests, {row.errors} errors, "
+              f"start {row.start_id}, {state}")  # fmt: skip
+    broken = found.cells["errors"] > 0
+    good = died and code == 0 and broken.any() and not found.cells.loc[broken, "valid"].any()
+    print(f"{'survived' if good and found.missing.empty else 'NOT SURVIVED'}; run {name}")
+    return not (good and found.missing.empty)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
