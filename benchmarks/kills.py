@@ -156,6 +156,17 @@ def _server() -> list[int]:
     return [known.pid for known in held.server if known.alive()] if held else []
 
 
+def _busy(run: Path) -> list[int]:
+    """The work beside which a calibration measures, of the study that the run belongs to."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            mine = Path(process.cwd()) in run.parents
+            if mine and "heavyweight.instrument.busy" in process.cmdline():
+                found.append(process.pid)
+    return found
+
+
 def _copied(run: Path, copy: Path) -> None:
     """The folder as it lies, while it is written to: what vanishes meanwhile is not there."""
     for path in sorted(run.rglob("*")):
@@ -196,6 +207,8 @@ def _lost(run: Path, before: dict[str, str]) -> str:
         return "its checksums do not fit"
     if left := _server():
         return f"a server is left over: {left}"
+    if left := _busy(run):
+        return f"work that keeps cores busy is left over: {left}"
     groups = {start.pgid for one in folder.sessions() for start in one.record.starts}
     for pid in psutil.pids():
         with contextlib.suppress(ProcessLookupError):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 
 import pytest
 
+# A shell lets what it starts in the background ignore Ctrl-C, and so do its children: tests that
+# stop a study as a terminal does would wait in vain.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HEAVYWEIGHT_CACHE"] = tempfile.mkdtemp(prefix="heavyweight-test-cache-")
 
 

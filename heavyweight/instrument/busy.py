@@ -1,4 +1,6 @@
-"""``python -m heavyweight.instrument.busy THREADS``: work that keeps cores busy until stopped.
+"""``python -m heavyweight.instrument.busy THREADS PARENT``: work that keeps cores busy.
+
+It ends with the process PARENT, which started it, also if that is gone before the work begins.
 
 Each thread multiplies a matrix by a vector again and again, as a model does for a token: the
 matrix fits into no cache of a core, so that memory is busy as well.
@@ -25,9 +27,9 @@ def work(parent_pid: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Keep as many threads at work as the argument says."""
-    parent_pid = os.getppid()
-    threads = [threading.Thread(target=work, args=(parent_pid,)) for _ in range(int(arguments[0]))]
+    """Keep as many threads at work as the first argument says, while the second one lives."""
+    count, parent_pid = map(int, arguments)
+    threads = [threading.Thread(target=work, args=(parent_pid,)) for _ in range(count)]
     for thread in threads:
         thread.start()
     print(READY, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -103,7 +104,7 @@ def busy_cores(folder: Path, threads: int, cores: Sequence[int]) -> Iterator[Non
     """Cores kept busy while inside, at the low priority of a study's servers."""
     log = folder / "busy.log"
     process = ManagedProcess.spawn(
-        [sys.executable, "-m", "heavyweight.instrument.busy", str(threads)],
+        [sys.executable, "-m", "heavyweight.instrument.busy", str(threads), str(os.getpid())],
         clean_environment(ONE_THREAD),
         cores,
         log,

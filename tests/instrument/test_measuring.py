@@ -194,3 +194,12 @@ def test_parameters_are_checked() -> None:
         InstrumentParameters.checked({"rate": "[1]"})
     with pytest.raises(BadInput, match="users"):
         InstrumentParameters.checked({"users": [0]})
+
+
+def test_busy_work_whose_parent_was_gone_before_it_began_ends_at_once() -> None:
+    """The parent may be killed while the work still loads; then init has adopted it."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    command = [sys.executable, "-m", "heavyweight.instrument.busy", "2", str(gone.pid)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
