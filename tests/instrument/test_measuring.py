@@ -151,8 +151,9 @@ def test_work_that_cannot_begin_is_told(tmp_path: Path, monkeypatch) -> None:
 
 def test_the_busy_work_ends_with_the_one_who_wanted_it() -> None:
     """Its parent is a shell that is killed: it is not left over."""
-    code = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', "
-    code += "'heavyweight.instrument.busy', '1']); print(p.pid, flush=True); p.wait()"
+    code = "import os, subprocess, sys; p = subprocess.Popen([sys.executable, '-m', "
+    code += "'heavyweight.instrument.busy', '1', str(os.getpid())]); "
+    code += "print(p.pid, flush=True); p.wait()"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as shell:
         pid = int(shell.stdout.readline())
         assert shell.stdout.readline().strip() == "ready"
