@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from heavyweight.text import count_of
+
 # impossible: physics excludes it. contradiction: the article says otherwise elsewhere.
 # unsupported: it can be, and nothing that was seen carries it. ok: nothing against it.
 Severity = Literal["impossible", "contradiction", "unsupported", "ok"]
@@ -56,7 +58,7 @@ def listed(words: Iterable[object]) -> str:
 
 def people(users: int) -> str:
     """``1 user``, ``8 users``."""
-    return f"{users} user{'s' if users > 1 else ''}"
+    return count_of(users, "user")
 
 
 def table_by(rows: Iterable[dict[str, Any]], name: str) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from heavyweight.article.rules import Band, Condition, Equivalence, Range, Thres
 from heavyweight.claims.verdict import Answer
 from heavyweight.stats import Estimate, p_of
 from heavyweight.tables import interval, load_interval, number
+from heavyweight.text import count_of
 
 NumberRule = Band | Range | Threshold | Equivalence
 OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -116,7 +117,7 @@ def _p(estimate: Estimate, limit: float) -> float:
 
 def told(estimate: Estimate, unit: str) -> str:
     """An estimate in words: ``8.99 x [7.76, 10.4] over 3 blocks``."""
-    blocks = f"{estimate.n} block{'s' if estimate.n != 1 else ''}"
+    blocks = count_of(estimate.n, "block")
     ends = (estimate.value, estimate.low, estimate.high)
     users = unit == "users"
     shown = load_interval(*ends) if users else interval(*ends)

@@ -23,6 +23,7 @@ from heavyweight.estimates.crossings import ratios_by_block
 from heavyweight.estimates.pairing import pair, paired
 from heavyweight.records import imported_from
 from heavyweight.stats import crossover
+from heavyweight.text import count_of
 
 COLUMNS = {
     "throughput": ("throughput_tok_s", "tok/s", 1.0),
@@ -181,7 +182,7 @@ class Measured:
         labels = " / ".join(self.assessment.label(arm) for arm in arms)
         if users is None:
             return labels
-        return f"{labels} at {users} user{'s' if users > 1 else ''}"
+        return f"{labels} at {count_of(users, 'user')}"
 
     def _load(self, users: int | None) -> tuple[Load | None, str]:
         """The load of a claim; where it names none, the largest."""

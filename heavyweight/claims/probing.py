@@ -16,6 +16,7 @@ from heavyweight.estimates.kv_cache import kv_cache_frame, kv_waste_by_block
 from heavyweight.estimates.pairing import paired
 from heavyweight.stats import p_of
 from heavyweight.tables import interval
+from heavyweight.text import count_of
 
 
 def judge(claim: Claim, rule: Probe, measured: Measured) -> list[Part]:
@@ -60,7 +61,7 @@ def _server(rule: Probe, asks: Asks, server: str, over: pd.DataFrame) -> Part:
 
 def _said(row: pd.Series) -> str:
     """One arm's answer in words."""
-    blocks = f"{row['blocks']} block{'s' if row['blocks'] > 1 else ''}"
+    blocks = count_of(row["blocks"], "block")
     trials = f", {row['yes']} of {row['of']} trials" if row["of"] > 1 else ""
     return f"{row['label']}: {row['why'].rstrip('.')} ({row['answer']} in {blocks}{trials})"
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from heavyweight.cli.output import console, table
 from heavyweight.tables import interval, number
+from heavyweight.text import count_of
 
 EVERY_S = 5.0  # between two lines where there is no terminal
 TITLES = {
@@ -84,7 +85,7 @@ class LoadDisplay:
 def load_in_words(load: dict[str, Any]) -> str:
     """A load in a few words: ``8 users``, ``12.5 requests/s, poisson``."""
     if load["loop"] == "closed":
-        return f"{load['users']} user{'s' if load['users'] > 1 else ''}"
+        return count_of(load["users"], "user")
     return f"{load['rate_per_s']:.4g} requests/s, {load['arrivals']}"
 
 

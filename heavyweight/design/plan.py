@@ -14,6 +14,7 @@ import numpy as np
 
 from heavyweight.design.study import Profile, Study
 from heavyweight.kinds import EXPERIMENTS
+from heavyweight.text import count_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Load:
     place: int = 0
 
     def __str__(self) -> str:
-        users = f"{self.users} user{'s' if self.users > 1 else ''}"
+        users = count_of(self.users, "user")
         return f"{users}, {self.prompt_tokens} in, {self.output_tokens} out"
 
 

@@ -12,6 +12,7 @@ from heavyweight.figures.provenance import Provenance
 from heavyweight.figures.scaling import OVER_BLOCKS
 from heavyweight.tables import number
 from heavyweight.tables.memory import COUNTS, MB
+from heavyweight.text import count_of
 
 COLOURS = dict(
     zip(("weights", "KV cache", "rest"), sns.color_palette("colorblind")[:3], strict=True)
@@ -45,7 +46,7 @@ def memory_parts(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     )
     with look():
         figure, (axes,) = make(
-            provenance, f"Memory while {users} user{'s' if users > 1 else ''} are served", alt,
+            provenance, f"Memory while {count_of(users, 'user')} are served", alt,
             table, height_in=1.1 + BAR_IN * max(len(labels), 2), notes=[note],
         )  # fmt: skip
         for place, label in enumerate(labels):

@@ -10,6 +10,7 @@ from heavyweight.errors import StoreError
 from heavyweight.kinds import SERVERS
 from heavyweight.records import Cell, Machine, Session, imported_from
 from heavyweight.store import RunFolder
+from heavyweight.text import count_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Provenance:
             machine=_machines([one.machine for one in sessions if one.machine]),
             versions=_versions(sessions),
             blocks=f"{len(done)} of {run.blocks} blocks" if len(done) < run.blocks else
-            f"{run.blocks} block{'s' if run.blocks > 1 else ''}",
+            count_of(run.blocks, "block"),
             commit=_commit(run.commit, run.clean),
             emulated=bool(run.emulated or any(session.emulated for session in sessions)),
             imported=imported_from(run.imported),

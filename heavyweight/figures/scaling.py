@@ -21,6 +21,7 @@ from heavyweight.figures.canvas import (
 from heavyweight.figures.provenance import Provenance
 from heavyweight.tables import number
 from heavyweight.tables.curves import MEASURES
+from heavyweight.text import count_of
 
 OVER_BLOCKS = "95% interval over blocks (Student's t)"
 
@@ -140,7 +141,7 @@ def self_test(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
             axes.plot(row.ratio, y, marker="o" if held_here else "X", color=color, markersize=6,
                       markeredgecolor="white")  # fmt: skip
         names = [
-            f"{MEASURES.get(r.quantity, r.quantity)}, {r.users} user{'s' if r.users > 1 else ''}"
+            f"{MEASURES.get(r.quantity, r.quantity)}, {count_of(r.users, 'user')}"
             for r in table.itertuples()
         ]
         axes.set_yticks(range(len(table)), names, fontsize=8.2)

@@ -26,6 +26,7 @@ from heavyweight.figures.canvas import (
 )
 from heavyweight.figures.provenance import Provenance
 from heavyweight.tables import interval, number
+from heavyweight.text import count_of
 
 SPEED, MEMORY = "throughput_tok_s", "server_rss_bytes"
 INTERVALS = (
@@ -74,7 +75,7 @@ def slots(
             shift, form = dodge(place, len(users)), _form(place)
             series(
                 axes, line["slots"].astype(float) * shift, line["value"], line["low"],
-                line["high"], label=f"{count} user{'s' if count > 1 else ''}", **form,
+                line["high"], label=count_of(count, "user"), **form,
             )  # fmt: skip
             level = other[other["users"] == count]
             _level(axes, level, form["color"], place, len(users))
@@ -149,7 +150,7 @@ def slots_memory(
     steps = per_slot[(per_slot["family"] == family) & per_slot["bytes_per_slot"].notna()]
     steps = steps.drop_duplicates("users", keep="last").set_index("users")
     users = sorted(set(mine["users"]))
-    labels = {n: f"{n} user{'s' if n > 1 else ''}" for n in users}
+    labels = {n: count_of(n, "user") for n in users}
     labels |= {
         n: f"{labels[n]}: {interval(*_mb(steps.loc[n]))} MB a slot"
         for n in users

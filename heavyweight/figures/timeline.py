@@ -21,6 +21,7 @@ from heavyweight.records import Cell
 from heavyweight.stats.telemetry import Recorded
 from heavyweight.store import CellFile, RunFolder, frame
 from heavyweight.tables import number
+from heavyweight.text import count_of
 
 SPANS = 1.6  # of the slowest cell's median response
 MARKS_APART = 0.0035  # of the panel's width, below which arrivals run together
@@ -95,7 +96,7 @@ def timeline(cells: Sequence[Shown], provenance: Provenance) -> StudyFigure:
     """
     span_s = SPANS * max(shown.median_s for shown in cells) or 1.0
     users = cells[0].cell.users
-    title = f"Requests in time, {users} user{'s' if users > 1 else ''}, block {cells[0].cell.block}"
+    title = f"Requests in time, {count_of(users, 'user')}, block {cells[0].cell.block}"
     alt = (
         f"Timeline of {number(span_s)} s of requests with {users} concurrent users; "
         "median response "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from heavyweight.tables.words import interval, number, one_header
+from heavyweight.text import count_of
 
 ERRORS = ("ttft", "itl", "tpot", "e2e")
 NOT_CALIBRATED = pd.DataFrame(
@@ -63,4 +64,4 @@ def load(row: pd.Series) -> str:
     """A load in words."""
     if row["loop"] == "open":
         return f"{row['rate_per_s']:g} requests/s"
-    return f"{row['users']} user{'s' if row['users'] > 1 else ''}"
+    return count_of(row["users"], "user")

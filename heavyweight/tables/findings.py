@@ -28,6 +28,7 @@ from heavyweight.estimates.openloop import fractions
 from heavyweight.physics import load_models
 from heavyweight.tables.memory import COUNTS, mb
 from heavyweight.tables.words import contrast_label, first_contrast, interval, number, times
+from heavyweight.text import count_of
 
 FIRST = "first_token_ms"
 FIRST_TEXT = "ttft_p95_ms"
@@ -73,7 +74,7 @@ def _parallel(assessment: Assessment) -> list[str]:
         r = next(at_most.sort_values("slots", ascending=False).itertuples())
         sentences.append(
             f"{r.label} gives {times(r.gain, r.low, r.high, r.blocks)} the tokens a second "
-            f"of {_slots(r.base_slots)}, at {_users(r.users)}."
+            f"of {count_of(r.base_slots, 'slot')}, at {count_of(r.users, 'user')}."
         )
     contrast = first_contrast(assessment)
     if contrast is None:
@@ -83,7 +84,8 @@ def _parallel(assessment: Assessment) -> list[str]:
     label = assessment.label(assessment.run.contrasts[contrast][0])
     sentences += [
         f"Against the best of the other server's configurations ({r.chosen}), {label} gives "
-        f"{times(r.ratio, r.low, r.high, r.blocks)} the tokens a second, at {_users(r.users)}."
+        f"{times(r.ratio, r.low, r.high, r.blocks)} the tokens a second, "
+        f"at {count_of(r.users, 'user')}."
         for r in best[best["users"] == best["users"].max()].itertuples()
     ]
     return sentences
@@ -148,7 +150,7 @@ def _memory(assessment: Assessment) -> list[str]:
     ratios = memory_ratio_table(assessment, frame).dropna(subset="ratio")
     at_most = ratios[ratios["users"] == ratios["users"].max()]
     sentences = [
-        f"At its peak, at {_users(r.users)}, {assessment.label(r.numerator)} takes "
+        f"At its peak, at {count_of(r.users, 'user')}, {assessment.label(r.numerator)} takes "
         f"{times(r.ratio, r.low, r.high, r.blocks)} the {COUNTS[r.quantity]} of "
         f"{assessment.label(r.denominator)}."
         for r in at_most.drop_duplicates("contrast").itertuples()
@@ -181,7 +183,7 @@ def _lengths(assessment: Assessment) -> list[str]:
     ]
     sentences = [
         f"Tokens a second, {contrast_label(assessment, contrast)}, at "
-        f"{_users(ends[0]['users'])}: from {told[1]} to {told[0]}."
+        f"{count_of(ends[0]['users'], 'user')}: from {told[1]} to {told[0]}."
     ]
     moves = moves_table(assessment, contrast, ["throughput_tok_s"]).dropna(subset="low")
     words = {"prompt_tokens": "prompt", "output_tokens": "answer"}
@@ -191,14 +193,6 @@ def _lengths(assessment: Assessment) -> list[str]:
         for r in moves.itertuples()
     ]
     return sentences
-
-
-def _users(count: int) -> str:
-    return f"{count} user{'s' if count != 1 else ''}"
-
-
-def _slots(count: int) -> str:
-    return f"{count} slot{'s' if count != 1 else ''}"
 
 
 def _blocks(count: int) -> str:

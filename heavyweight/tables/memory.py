@@ -8,6 +8,7 @@ import pandas as pd
 
 from heavyweight.estimates import Assessment
 from heavyweight.tables.words import NOTHING, interval, number, one_header
+from heavyweight.text import count_of
 
 MB = 1e6
 COUNTS = {
@@ -59,7 +60,7 @@ def memory(table: pd.DataFrame) -> pd.DataFrame:
 
 def _moment(moment: str, users: int) -> str:
     if moment == "load":
-        return f"peak, {users} user{'s' if users > 1 else ''}"
+        return f"peak, {count_of(users, 'user')}"
     return {"ready": "ready, no token yet", "loaded": "after the first token"}[moment]
 
 

@@ -16,6 +16,7 @@ from heavyweight.tables.words import (
     one_header,
     wide_table,
 )
+from heavyweight.text import count_of
 
 COLUMNS = {
     "throughput_tok_s": ("tok/s", 1.0),
@@ -131,4 +132,4 @@ def _by_users(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _users(count: int) -> str:
-    return f"{count} user{'s' if count > 1 else ''}"
+    return count_of(count, "user")

@@ -21,6 +21,7 @@ from heavyweight.tables.words import (
     times,
     wide_table,
 )
+from heavyweight.text import count_of
 
 INSTRUMENT = "instrument error p99 (ms)"
 
@@ -72,20 +73,16 @@ def failures(assessment: Assessment) -> str:
     if len(failed):
         errors = pd.concat([assessment.requests(cell_id)["error"] for cell_id in failed["cell_id"]])
         kinds = ", ".join(f"{kind}: {count}" for kind, count in errors.value_counts().items())
-        parts.append(f"{_count(failed['errors'].sum(), 'request')} failed ({kinds}), "
+        parts.append(f"{count_of(failed['errors'].sum(), 'request')} failed ({kinds}), "
                      f"in {len(failed)} of {len(cells)} cells")  # fmt: skip
     died = sessions[sessions["deaths"].fillna(0) > 0]
     if len(died):
-        parts.append(f"a server died {_count(died['deaths'].sum(), 'time')}, "
+        parts.append(f"a server died {count_of(died['deaths'].sum(), 'time')}, "
                      f"in {len(died)} of {len(sessions)} sessions")  # fmt: skip
     broken = int((~sessions["complete"].astype(bool)).sum())
     if broken:
-        parts.append(f"{_count(broken, 'session')} did not come to an end")
+        parts.append(f"{count_of(broken, 'session')} did not come to an end")
     return "; ".join(parts) + "." if parts else ""
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'s' if number != 1 else ''}"
 
 
 def throughput(table: pd.DataFrame) -> pd.DataFrame:
@@ -165,7 +162,7 @@ def answers(assessment: Assessment) -> tuple[str, list[str]]:
     if len(assessment.run.lengths) < 2:
         table = main_length(assessment, table)
     lines = [
-        f"{r.users} user{'s' if r.users > 1 else ''}{length and ', '}{length}: "
+        f"{count_of(r.users, 'user')}{length and ', '}{length}: "
         f"{times(r.ratio, r.low, r.high, r.blocks)}"
         for length, rows in by_length(table.dropna(subset="ratio"))
         for r in rows.itertuples()

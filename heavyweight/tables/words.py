@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from heavyweight.estimates import Assessment
+from heavyweight.text import count_of
 
 # A table for a reader is never cut: what it notes is the reason why a number is missing.
 pd.set_option("display.max_colwidth", None)
@@ -34,7 +35,7 @@ def interval(value: float, low: float, high: float) -> str:
 def times(ratio: float, low: float, high: float, blocks: int) -> str:
     """A ratio in words, with its interval or why it has none."""
     if pd.isna(low) or pd.isna(high):
-        return f"{number(ratio)} times ({blocks} block{'s' if blocks != 1 else ''}: no interval)"
+        return f"{number(ratio)} times ({count_of(blocks, 'block')}: no interval)"
     return f"{number(ratio)} times (95% interval {number(low)} to {number(high)}, {blocks} blocks)"
 
 
@@ -116,7 +117,7 @@ def load_of(cell: pd.Series) -> str:
     if pd.isna(cell["prompt_tokens"]) or pd.isna(cell["output_tokens"]):
         lengths = "lengths not told"
     if cell["users"]:
-        return f"{cell['users']} user{'s' if cell['users'] > 1 else ''}, {lengths}"
+        return f"{count_of(cell['users'], 'user')}, {lengths}"
     return f"{cell['rate_per_s']:.3g} requests/s, {lengths}"
 
 
