@@ -1,9 +1,11 @@
-"""``python -m benchmarks.crash``: the real vLLM dies in the middle of a cell; the study goes on.
+"""``python -m benchmarks.crash``: a real server dies or hangs in a cell; the study goes on.
 
 On the CPU, vLLM 0.21.0 dies of requests that carry a seed when their prompts are read in parts. A
 study is begun; when its vLLM is being measured, many such requests are sent to it beside the load.
-The study survives if it comes to its end by itself, says that the server died, holds the broken
-cell INVALID, and every other cell is whole.
+With ``--hang`` all processes of the server are stopped instead (SIGSTOP): it lives, its port is
+open, and it answers nobody until the client's time-outs have passed. The study survives if it comes
+to its end by itself, says what became of the server, holds the broken cell INVALID, and every other
+cell is whole.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +26,7 @@ from benchmarks.kills import COMMAND, holder
 from heavyweight import progress, tables
 from heavyweight.estimates import assess
 from heavyweight.paths import study_root
+from heavyweight.servers.lock import Holder
 from heavyweight.store import RunFolder
 
 AT_ONCE = 60
@@ -48,20 +52,27 @@ def seeded(port: int, model: str, seed: int) -> None:
         answer.read()
 
 
-def crash(study: subprocess.Popen[bytes], run: Path, arm: str) -> bool:
-    """Wait until an arm's server is being measured, and make it crash.
+def measured(study: subprocess.Popen[bytes], run: Path, arm: str) -> Holder | None:
+    """Wait until an arm's server is being measured.
 
     Returns:
-        Whether it died.
+        Who holds the machine; None: the study ended before.
     """
     state = progress.read(run)
     while not (arm in str(state.get("session")) and state.get("phase") == "measure"):
         if study.poll() is not None:
-            return False
+            return None
         time.sleep(0.1)
         state = progress.read(run)
-    held = holder()
-    assert held is not None
+    return holder()
+
+
+def crash(held: Holder) -> bool:
+    """Make a server that is being measured crash.
+
+    Returns:
+        Whether it died.
+    """
     assert held.port is not None
     with urllib.request.urlopen(f"http://127.0.0.1:{held.port}/v1/models") as answer:
         model = json.load(answer)["data"][0]["id"]
@@ -76,31 +87,45 @@ def crash(study: subprocess.Popen[bytes], run: Path, arm: str) -> bool:
     return False
 
 
+def hang(held: Holder) -> bool:
+    """Let a server that is being measured answer nobody any more.
+
+    Returns:
+        True: no process can refuse that.
+    """
+    assert held.server_pgid is not None
+    os.killpg(held.server_pgid, signal.SIGSTOP)
+    return True
+
+
 def main() -> int:
     """Print what became of the server and of the study."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crash", description=__doc__)
     parser.add_argument("--profile", default="smoke", help="with an arm of the real vLLM")
     parser.add_argument("--arm", default="vllm-bf16", help="whose server crashes")
+    parser.add_argument("--hang", action="store_true", help="it hangs; takes up to half an hour")
     asked = parser.parse_args()
     name = f"crash-{os.getpid()}"
     run = study_root() / "data" / "runs" / name
     study = subprocess.Popen([*COMMAND, "--profile", asked.profile, "--run", name])
     try:
-        died = crash(study, run, asked.arm)
+        held = measured(study, run, asked.arm)
+        broke = held is not None and (hang if asked.hang else crash)(held)
         code = study.wait()
     except BaseException:
         study.terminate()
         study.wait()
         raise
     found = assess(RunFolder.open(run))
-    print(f"the server {'died' if died else 'SURVIVED'}; the study ended with exit code {code}")
+    what = ("hung" if asked.hang else "died") if broke else "WAS NOT HARMED"
+    print(f"the server {what}; the study ended with exit code {code}")
     print(f"the page would say: {tables.failures(found) or 'nothing'}")
     for row in found.cells.itertuples():
         state = "VALID" if row.valid else f"INVALID: {row.reasons}"
         print(f"{row.session} at {row.users} users: {row.requests} requests, {row.errors} errors, "
               f"start {row.start_id}, {state}")  # fmt: skip
     broken = found.cells["errors"] > 0
-    good = died and code == 0 and broken.any() and not found.cells.loc[broken, "valid"].any()
+    good = broke and code == 0 and broken.any() and not found.cells.loc[broken, "valid"].any()
     print(f"{'survived' if good and found.missing.empty else 'NOT SURVIVED'}; run {name}")
     return not (good and found.missing.empty)
 

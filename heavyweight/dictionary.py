@@ -44,7 +44,8 @@ A run's folder:
         n0050-1a2b3c4d5e6f.parquet    one cell: 50 users; its Cell is JSON in the file's metadata
         probe-overlap.json        one question put to the server, and its answer (Probe)
         n0050-1a2b3c4d5e6f.telemetry.parquet  what ran meanwhile; its Telemetry in the metadata
-        server-1.log              log of the server's first start
+        server-1.log              log of the server's first start; where the session is complete,
+                                  server-1.log.gz, for zcat
         session-1.ipynb           the executed notebook
     instrument/                   the client's own error (Instrument)
         instrument.json           how it was measured

@@ -179,6 +179,7 @@ def _execute_step(job: Job, step: Step, on_state: State) -> None:
         raise _failure(step, progress.read(run), folder / ".papermill.log")
     (folder / ".papermill.log").unlink(missing_ok=True)
     (run / progress.STATE_FILE).unlink(missing_ok=True)
+    store.compress_logs(folder)
 
 
 def _free_names(folder: Path, notebook: str) -> Iterator[Path]:

@@ -9,12 +9,14 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.text import Text
 
 from heavyweight import estimates, figures
 from heavyweight.article import load_article
 from heavyweight.errors import StoreError
+from heavyweight.figures.canvas import make
 from heavyweight.store import RunFolder, write_json
 from tests.recorded import GPU, QUIET, VLLM, write_beside
 from tests.synthetic import ARMS, fail, write_run
@@ -76,6 +78,14 @@ def test_every_figure_says_its_setting_source_and_stamp(drawn, provenance):
         assert "16 out" in said, name
         assert provenance.machine in said, name
         assert provenance.versions in said, name
+
+
+@pytest.mark.parametrize("word", ["WMW", "il", "throughput"])
+def test_notes_end_before_the_right_edge_however_wide_their_letters(provenance, word):
+    figure, _ = make(provenance, "a title", "alt", pd.DataFrame(), notes=[f"{word} " * 60])
+    footer = next(text for text in figure.texts if word in text.get_text())
+    box = footer.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+    assert 0 < box.x0 < box.x1 <= figure.bbox.width
 
 
 def test_no_stamp_on_a_measured_run(assessment, provenance):

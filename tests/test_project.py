@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
 import sys
@@ -163,8 +164,9 @@ REFERENCES = sorted((ROOT / "data").glob("reference*"))
 @pytest.mark.parametrize("folder", REFERENCES, ids=lambda path: path.name)
 def test_a_reference_run_holds_no_name_of_a_machine_or_user(folder: Path) -> None:
     for path in folder.rglob("*"):
-        if path.suffix in (".json", ".log", ".toml", ".ipynb"):
-            text = path.read_text()
+        if path.suffix in (".json", ".log", ".gz", ".toml", ".ipynb"):
+            data = path.read_bytes()
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
             assert not re.search(r"/(root|home|Users)/\w", text), path.name
             assert not re.search(r"_ip=(?!127\.|0\.0\.0\.0|<address>)", text), path.name
 
@@ -174,7 +176,7 @@ def test_the_reference_runs_are_small() -> None:
     assert sum(path.stat().st_size for path in files) < 20e6
 
 
-TO_BE_MEASURED = {"parallel", "lengths"}  # their analyses are committed without outputs
+TO_BE_MEASURED: set[str] = set()  # their analyses are committed without outputs
 
 
 def test_every_other_experiment_has_a_reference_run_of_real_servers() -> None:

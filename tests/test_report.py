@@ -146,9 +146,13 @@ def test_servers_that_died_and_sessions_that_did_not_end_are_told(tmp_path):
     run = write_run(tmp_path / "run", users=(1,), blocks=2)
     first, second, *_ = run.sessions()
     write_json(first.path / "session.json", first.record.model_copy(update={"deaths": 2}))
-    write_json(second.path / "session.json", second.record.model_copy(update={"complete": False}))
+    hung = second.record.model_copy(update={"complete": False, "hangs": 1})
+    write_json(second.path / "session.json", hung)
     told = tables.failures(estimates.assess(RunFolder.open(run.path)))
-    assert told == ("a server died 2 times, in 1 of 4 sessions; 1 session did not come to an end.")
+    assert told == (
+        "a server died 2 times, in 1 of 4 sessions; a server hung 1 time, in 1 of 4 sessions; "
+        "1 session did not come to an end."
+    )
 
 
 def test_sessions_by_hand_with_two_lengths_of_text_are_kept_apart(tmp_path):

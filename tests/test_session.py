@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import signal
@@ -167,9 +168,12 @@ def test_a_study_that_is_interrupted_goes_on_where_it_stopped(run_name: str) -> 
     assert "nothing to do" in third.stderr
     assert cells(run) == after
 
+    assert not list(run.rglob("*.log")), "a finished session's logs are compressed"
+    assert len(list(run.glob("*/server-1.log.gz"))) == 2
     for path in run.rglob("*"):
-        if path.suffix in (".ipynb", ".json", ".log", ".toml"):
-            text = path.read_text()
+        if path.suffix in (".ipynb", ".json", ".gz", ".toml"):
+            data = path.read_bytes()
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
             assert str(Path.home()) + "/" not in text, path.name
             assert str(ROOT) not in text, path.name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -131,3 +132,17 @@ def test_another_version_of_the_schema_is_named_with_the_code_that_reads_it(
     cell = file.cell.model_copy(update={"schema_version": version})
     with pytest.raises(StoreError, match=f"is of schema {version}"):
         _ = store.CellFile(store.write_cell(tmp_path, cell, file.requests())).cell
+
+
+def test_logs_are_compressed_with_all_their_bytes_and_always_alike(tmp_path: Path) -> None:
+    said = {"server-1.log": b"up\n" * 500, "server-2.log": b"", "probe-1.log": b"\xff\n"}
+    for name, data in said.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / ".papermill.log").write_bytes(b"of a session that failed")
+    made = store.compress_logs(tmp_path)
+    assert [path.name for path in made] == [f"{name}.gz" for name in sorted(said)]
+    assert {path.name[:-3]: gzip.decompress(path.read_bytes()) for path in made} == said
+    assert sorted(path.name for path in tmp_path.glob("*.log")) == [".papermill.log"]
+    first = made[-1].read_bytes()
+    (tmp_path / "server-2.log").write_bytes(b"")
+    assert store.compress_logs(tmp_path)[0].read_bytes() == first

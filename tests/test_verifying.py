@@ -56,7 +56,7 @@ def test_whatever_was_changed_is_named(run: Path, tmp_path: Path) -> None:
     texts = [o for c in notebook.cells for o in c.get("outputs", []) if "data" in o]
     texts[0].data["text/plain"] = "999 s"
     nbformat.write(notebook, executed)
-    next(path.glob("b01-*/server-1.log")).unlink()
+    next(path.glob("b01-*/server-1.log.gz")).unlink()
     (path / "extra.txt").write_text("not measured")
 
     found = by_name(verify(path))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from heavyweight.article.rules import Band, Kind, Range, Rule
 from heavyweight.article.toml import Strict
+
+Answer = Literal["reproduced", "refuted", "inconclusive"]
+ANSWERS: tuple[Answer, ...] = get_args(Answer)
 
 Need = Literal["article", "document", "run", "probe", "setting", "gpu", "gpus", "network"]
 Measure = Literal[

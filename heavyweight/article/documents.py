@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from heavyweight.article.claim import Answer
 from heavyweight.article.ledger import load_claims
 from heavyweight.article.tables import load_article
 from heavyweight.article.toml import Strict, article_folder, read_toml
@@ -21,7 +22,7 @@ class Reading(Strict):
     document: str  # a source of tables.toml; empty where the claim's rule names none
     where: str
     says: str
-    verdict: Literal["reproduced", "refuted", "inconclusive"]
+    verdict: Answer
     read: datetime.date
     package: Literal["ollama", "vllm"] | None = None  # whose installed files hold the words
     file: str | None = None  # path inside the package

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from heavyweight.article.claim import Answer
 from heavyweight.article.rules import Source
-from heavyweight.claims.verdict import Answer, Part
+from heavyweight.claims.verdict import Part
 from heavyweight.physics import Hardware, Models, gb, kv_tokens_that_fit, weights_bytes
 from heavyweight.tables import number
 

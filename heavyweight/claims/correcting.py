@@ -6,9 +6,10 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from heavyweight.article.claim import Answer
 from heavyweight.article.rules import Equivalence
 from heavyweight.claims.crossing import widened as crossing_at
-from heavyweight.claims.verdict import Answer, Part
+from heavyweight.claims.verdict import Part
 from heavyweight.stats import Estimate, holm, rewiden
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from heavyweight.claims.verdict import Answer
+from heavyweight.article.claim import Answer
 from heavyweight.stats import Estimate, crossover, log_ratio_t, p_of
 
 Curves = tuple[Sequence[int], Mapping[int, np.ndarray]]

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from heavyweight.article.claim import Answer
 from heavyweight.article.rules import Probe
 from heavyweight.claims.items import Item, level_item, ratio_item
-from heavyweight.claims.verdict import Answer, Part
+from heavyweight.claims.verdict import Part
 from heavyweight.estimates import Assessment
 from heavyweight.estimates.blocks import Load, by_block, over_sessions
 from heavyweight.estimates.pairing import paired

@@ -6,8 +6,8 @@ import math
 import operator
 from dataclasses import dataclass
 
+from heavyweight.article.claim import Answer
 from heavyweight.article.rules import Band, Condition, Equivalence, Range, Threshold
-from heavyweight.claims.verdict import Answer
 from heavyweight.stats import Estimate, p_of
 from heavyweight.tables import interval, load_interval, number
 from heavyweight.text import count_of

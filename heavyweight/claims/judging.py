@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from heavyweight.article.claim import Claim
+from heavyweight.article.claim import Answer, Claim
 from heavyweight.article.documents import Documents, load_documents
 from heavyweight.article.ledger import Ledger, load_claims
 from heavyweight.article.rules import (
@@ -27,7 +27,7 @@ from heavyweight.claims import capacity, missing, numbers, probing, told
 from heavyweight.claims.correcting import corrected
 from heavyweight.claims.measured import Measured
 from heavyweight.claims.missing import Known
-from heavyweight.claims.verdict import Answer, Part, Verdict, combine
+from heavyweight.claims.verdict import Part, Verdict, combine
 from heavyweight.estimates import Assessment
 from heavyweight.paths import study_root
 from heavyweight.physics import Hardware, Models, load_hardware, load_models

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from heavyweight.article.claim import Claim
+from heavyweight.article.claim import Answer, Claim
 from heavyweight.article.rules import Band, Equivalence, Range, Threshold
 from heavyweight.claims.holding import hold
 from heavyweight.claims.measured import Measured
-from heavyweight.claims.verdict import Answer, Part
+from heavyweight.claims.verdict import Part
 from heavyweight.stats import blocks_needed
 from heavyweight.stats.multiple import log_standard_error
 

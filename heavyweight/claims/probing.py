@@ -6,11 +6,11 @@ import dataclasses
 
 import pandas as pd
 
-from heavyweight.article.claim import Asks, Claim
+from heavyweight.article.claim import Answer, Asks, Claim
 from heavyweight.article.rules import Probe
 from heavyweight.claims import gpu
 from heavyweight.claims.measured import Measured
-from heavyweight.claims.verdict import Answer, Part
+from heavyweight.claims.verdict import Part
 from heavyweight.estimates import probes_over_blocks
 from heavyweight.estimates.kv_cache import kv_cache_frame, kv_waste_by_block
 from heavyweight.estimates.pairing import paired

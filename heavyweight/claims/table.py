@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from heavyweight.article.claim import Claim, Published
+from heavyweight.article.claim import ANSWERS, Claim, Published
 from heavyweight.article.tables import Article
 from heavyweight.claims.holding import told
-from heavyweight.claims.verdict import ANSWERS, Verdict
+from heavyweight.claims.verdict import Verdict
 from heavyweight.tables import NOTHING, interval, load_interval
 
 COLUMNS = (

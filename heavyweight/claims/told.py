@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from heavyweight.article.claim import Claim
+from heavyweight.article.claim import Answer, Claim
 from heavyweight.article.documents import Reading
 from heavyweight.article.ledger import Setting
 from heavyweight.article.rules import Agreement, Bound, Contradiction, Source
 from heavyweight.article.tables import Article
-from heavyweight.claims.verdict import Answer, Part
+from heavyweight.claims.verdict import Part
 from heavyweight.tables import number
 
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-from heavyweight.article.claim import Claim
+from heavyweight.article.claim import Answer, Claim
 from heavyweight.article.rules import Kind, Rule
 from heavyweight.stats import Estimate
-
-Answer = Literal["reproduced", "refuted", "inconclusive"]
-ANSWERS: tuple[Answer, ...] = ("reproduced", "refuted", "inconclusive")
 
 
 @dataclass(frozen=True)

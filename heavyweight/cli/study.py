@@ -77,7 +77,7 @@ def plan(
     if chosen.needs_gpu or gpu or price_per_hour is not None:
         price = price_of(price_per_hour, gpu, count, [one["name"] for one in here])
         rented = rental(study, chosen, loaded, minutes, price, mbit_s)
-    needed = blocks_for(chosen, half_width, pilot) if half_width else None
+    needed = blocks_for(study, chosen, half_width, pilot) if half_width else None
     if as_json:
         emit(
             {

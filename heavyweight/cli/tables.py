@@ -23,10 +23,11 @@ def print_summary(assessment: Assessment) -> None:
     )
     if run.imported:
         _print_imported(assessment)
-    if not assessment.cells.empty:
-        speeds = tables.throughput(throughput_table(assessment)).rename_axis(index="users")
+    closed = throughput_table(assessment)  # empty where all loads are open loops
+    if not closed.empty:
+        speeds = tables.throughput(closed).rename_axis(index="users")
         print_frame(speeds, "Throughput, tok/s [95%]")
-    for contrast in run.contrasts if not assessment.cells.empty else ():
+    for contrast in run.contrasts if not closed.empty else ():
         found = ratio_table(assessment, contrast)
         rows = [
             [

@@ -7,7 +7,7 @@ from typing import Any
 
 from heavyweight.cli.output import console, table
 from heavyweight.cli.runs import all_runs
-from heavyweight.design import Profile
+from heavyweight.design import Profile, Study
 from heavyweight.errors import BadInput
 from heavyweight.store import RunFolder
 
@@ -34,7 +34,7 @@ def relative(text: str) -> float:
     return value
 
 
-def pilot(profile: Profile, name: str) -> RunFolder:
+def pilot(study: Study, profile: Profile, name: str) -> RunFolder:
     """The run whose spread is taken: the one that is named, or the newest that fits the profile.
 
     One that is not named fits with both arms of a contrast, two blocks, and the profile's model and
@@ -48,7 +48,7 @@ def pilot(profile: Profile, name: str) -> RunFolder:
     if name:
         return find_run(name)
     wanted = [set(pair) for pair in profile.contrasts.values()]
-    emulated = all(arm.startswith("emulated") for arm in profile.arms)
+    emulated = all(study.arms[arm].emulated for arm in profile.arms)
     for folder in reversed(all_runs()):
         run = folder.run
         fits = any(pair <= set(run.arms) for pair in wanted)
@@ -72,10 +72,13 @@ def _alike(folder: RunFolder, profile: Profile) -> bool:
     )
 
 
-def blocks_for(profile: Profile, half_width: float, pilot_name: str) -> dict[str, Any]:
+def blocks_for(
+    study: Study, profile: Profile, half_width: float, pilot_name: str
+) -> dict[str, Any]:
     """Blocks that each ratio of a profile needs.
 
     Args:
+        study: knows the profile's arms.
         profile: that is planned.
         half_width: wanted, relative.
         pilot_name: a run; empty: the newest that fits.
@@ -89,7 +92,7 @@ def blocks_for(profile: Profile, half_width: float, pilot_name: str) -> dict[str
 
     from heavyweight.estimates import assess, precision_table
 
-    folder = pilot(profile, pilot_name)
+    folder = pilot(study, profile, pilot_name)
     assessment = assess(folder)
     found = []
     for name, pair in assessment.run.contrasts.items():

@@ -18,11 +18,12 @@ LOAD = ["users", "output_tokens", "prompt_tokens"]
 WARM = "warm"
 """Condition of the experiment coldstart: an ordinary restart, with all caches filled."""
 
-INTEGERS = ("block", *LOAD, "start_id", "starts", "deaths", "slots", "requests", "errors")
+INTEGERS = ("block", *LOAD, "start_id", "starts", "deaths", "hangs", "slots", "requests", "errors")
 SESSION_COLUMNS = (
     "session", "block", "arm", "server", "model", "version", "configuration", "family", "gpus",
     "kernel", "machine_id", "emulated", "slots", "experiment", "complete", "starts", "deaths",
-    "ready_ms", "first_token_ms", "first_request_ttft_ms", "artefact", "weights_loaded_bytes",
+    "hangs", "ready_ms", "first_token_ms", "first_request_ttft_ms", "artefact",
+    "weights_loaded_bytes",
 )  # fmt: skip
 
 
@@ -54,6 +55,7 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
                 "complete": session.complete,
                 "starts": len(starts),
                 "deaths": session.deaths,
+                "hangs": session.hangs,
                 **{
                     name: np.nan if start is None else getattr(start, name)
                     for name in ("ready_ms", "first_token_ms", "first_request_ttft_ms")

@@ -117,7 +117,7 @@ class Mechanisms(ServerSession):
     def _running(self, arm: Arm) -> Iterator[servers.Server]:
         """A server of a probe's own; its log is named by how many there are."""
         assert self._lock is not None  # held by whoever asks
-        logs = len(list(self.path.glob("probe-*.log")))
+        logs = len(list(self.path.glob("probe-*.log*")))
         config = self.setting.server_config(
             arm, port=servers.free_port(), log_path=self.path / f"probe-{logs + 1}.log"
         )

@@ -21,20 +21,18 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from heavyweight import design, load, store
+from heavyweight import design, store
 from heavyweight.arrivals import NS_PER_S, schedule
 from heavyweight.design import Load, Open
-from heavyweight.errors import BadInput, ServerError, StudyError
+from heavyweight.errors import BadInput, StudyError
 from heavyweight.load import Arrivals
-from heavyweight.records import Cell, Probe
+from heavyweight.records import Probe
 from heavyweight.session import Session
 from heavyweight.session.cell import measure_cell
 
 SEARCH_FOLDER = "search"
 STEP_S = 1.0  # a schedule that is too short is made longer by whole steps
 LONGEST_PROBE = 3.0  # times the length that is asked of a probe of the search
-SETTLE_S = 120.0  # for a server to end what was abandoned
-SETTLE_INDEX = 1000  # of the prompts that wait for it: no start of the server has them
 
 
 @dataclass(frozen=True)
@@ -207,33 +205,13 @@ class OpenLoopSession(Session):
             self.progress.cell(0, state | {"phase": phase})
 
         file = store.CellFile(measure_cell(self.server, spec, told))
-        self._settle(file.cell)
+        self._settle(file)
         return file
 
-    def _settle(self, cell: Cell) -> None:
-        """See that nothing of a cell is left in the server; one that stays busy is started again.
-
-        A cell whose requests all ended leaves nothing. What was abandoned may go on: one request
-        is waited for, which comes to its turn when those before it are done.
-        """
-        if cell.ended == "complete" and cell.idle_after is not False:
-            return
-        self.progress.phase("waiting until the server is idle")
-        setting, server = self.setting, self.server
-        cells = len(self.finished()) + len(self.probes())
-        try:
-            load.first_token(
-                server.base_url, server.served_model, server.extra_body,
-                seed=setting.study.seed, block=setting.parameters.block,
-                start_id=SETTLE_INDEX + cells, timeout_s=SETTLE_S,
-                allow_remote=setting.parameters.allow_remote,
-            )  # fmt: skip
-            busy = server.idle() is False
-        except ServerError:
-            busy = True
-        if busy:
-            server.stop()
-            self.revive()
+    @property
+    def _done_count(self) -> int:
+        """Loads and probes of the search."""
+        return super()._done_count + len(self.probes())
 
     @property
     def found(self) -> Probe | None:

@@ -16,7 +16,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
 from PIL import Image
@@ -25,8 +27,9 @@ from heavyweight.figures.provenance import Provenance
 
 WIDTH_IN = 6.8
 DPI = 160
+MARGIN = 0.012  # of the width, left and right of title and footer
 LINE_IN = 0.135  # of the footer
-FOOTER_CHARACTERS = 130
+FOOTER_CHARACTERS, FOOTER_POINTS = 130, 7.2
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 INK = "#222222"
@@ -137,11 +140,7 @@ def make(
     Returns:
         The figure and its axes, row by row.
     """
-    lines = [
-        line
-        for paragraph in (*notes, *provenance.footer())
-        for line in textwrap.wrap(paragraph, FOOTER_CHARACTERS)
-    ]
+    lines = [line for paragraph in (*notes, *provenance.footer()) for line in wrapped(paragraph)]
     footer_in = LINE_IN * len(lines) + 0.12
     height = height_in + footer_in
     layout = ConstrainedLayoutEngine(
@@ -151,9 +150,9 @@ def make(
     figure.data = data
     figure.alt = f"{alt}. {' '.join(provenance.footer())}"
     axes = figure.subplots(squeeze=False, **grid).ravel()
-    figure.suptitle(title, x=0.012, ha="left", fontsize=11.5, fontweight="bold")
+    figure.suptitle(title, x=MARGIN, ha="left", fontsize=11.5, fontweight="bold")
     figure.text(
-        0.012, 0.06 / height, "\n".join(lines), fontsize=7.2, color=GREY, va="bottom",
+        MARGIN, 0.06 / height, "\n".join(lines), fontsize=FOOTER_POINTS, color=GREY, va="bottom",
         linespacing=1.25,
     )  # fmt: skip
     stamp = "EMULATED" if provenance.emulated else "IMPORTED" if provenance.imported else ""
@@ -163,6 +162,18 @@ def make(
             alpha=0.13, ha="center", va="center", zorder=10,
         )  # fmt: skip
     return figure, axes
+
+
+def wrapped(paragraph: str) -> list[str]:
+    """A paragraph of the footer in lines that end before the figure's right edge."""
+    font = FontProperties(family="DejaVu Sans", size=FOOTER_POINTS)
+    room = 72 * WIDTH_IN * (1 - 2 * MARGIN)
+    for characters in range(FOOTER_CHARACTERS, 1, -2):
+        lines = textwrap.wrap(paragraph, characters)
+        widths = (text_to_path.get_text_width_height_descent(x, font, False)[0] for x in lines)
+        if max(widths, default=0.0) <= room:
+            break
+    return lines
 
 
 def style(provenance: Provenance, arm: str) -> dict[str, Any]:

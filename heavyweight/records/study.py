@@ -219,6 +219,9 @@ class Session(Record):
         "how often the server was found dead that had been started; null: not recorded",
         default=None,
     )
+    hangs: int | None = unit(
+        "how often it lived, did not answer, and was stopped; null: not recorded", default=None
+    )
     users_planned: list[int] = unit("loads, in the order in which they were to run", "users")
     left_out: dict[str, str] = unit(
         "what this machine does not let be measured: why", default_factory=dict

@@ -26,6 +26,7 @@ PLAN = {"seed", "plan_sha256", "blocks", "users", "lengths", "arms", "contrasts"
 KINDS = {
     ".parquet": "application/vnd.apache.parquet", ".json": "application/json",
     ".ipynb": "application/x-ipynb+json", ".toml": "application/toml", ".log": "text/plain",
+    ".gz": "application/gzip",
 }  # fmt: skip
 
 

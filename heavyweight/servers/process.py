@@ -24,6 +24,7 @@ INHERITED = (
     "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME",
     "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_VISIBLE_DEVICES", "PATH", "TMPDIR", "USER",
 )  # fmt: skip
+PORT_CLOSES_S = 2.0  # after the end of all processes
 SERVER_NICENESS = 10
 
 
@@ -234,7 +235,12 @@ class ManagedProcess:
             ServerError: a process is left, or something still answers on the port.
         """
         stop_group(self.pgid, timeout_s, self._popen)
-        if self.port is not None and port_open(self.port):
+        # A killed leader may be gone while a thread of it still holds the socket.
+        deadline = time.monotonic() + PORT_CLOSES_S
+        while self.port is not None and port_open(self.port):
+            if time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
             raise ServerError(
                 f"port {self.port} still answers after the stop",
                 "nothing listening on it",

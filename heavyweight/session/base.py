@@ -198,7 +198,7 @@ class ServerSession(ABC):
 
     def _next_log(self) -> Path:
         """Where the server that is started next writes; each start has a log of its own."""
-        return self.path / f"server-{len(list(self.path.glob('server-*.log'))) + 1}.log"
+        return self.path / f"server-{len(list(self.path.glob('server-*.log*'))) + 1}.log"
 
     def _after_first_token(self) -> None:
         """What is done at once after the first request; nothing in most experiments."""
@@ -232,7 +232,7 @@ class ServerSession(ABC):
         self._end_server()
         if len(self.record.starts) >= MAX_STARTS:
             raise ServerError(
-                f"{self.path.name}: the server died in {len(self.record.starts)} starts",
+                f"{self.path.name}: the server died or hung in {len(self.record.starts)} starts",
                 "a server that survives its load",
                 f"read {self.path.name}/server-*.log; call again to go on with what is missing",
             )

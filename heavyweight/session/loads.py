@@ -13,12 +13,17 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from heavyweight import store
+from heavyweight import load, store
 from heavyweight.design import Load
+from heavyweight.errors import ServerError
 from heavyweight.load import LoadSpec
-from heavyweight.records import measured
+from heavyweight.records import ErrorClass, measured
 from heavyweight.session.base import ServerSession
 from heavyweight.session.cell import measure_cell
+
+SETTLE_S = 120.0  # for a server to end what was abandoned, and to answer once more
+SETTLE_INDEX = 1000  # of the prompts that wait for it: no start of the server has them
+TIMEOUTS = frozenset(kind.value for kind in ErrorClass if kind.value.startswith("timeout_"))
 
 
 class Session(ServerSession):
@@ -49,7 +54,8 @@ class Session(ServerSession):
     def measure(self) -> pd.DataFrame:
         """Measure every closed loop that is missing; each is on disk when it is done.
 
-        A server that died is started again for the loads that are left, and the rows say so.
+        A server that died or hangs is started again for the loads that are left, and the rows say
+        so.
 
         Returns:
             One row a load: requests, errors, events counted.
@@ -58,8 +64,43 @@ class Session(ServerSession):
             for one in self.missing_loads:
                 self.revive()
                 self._measure(one, self.path)
+                self._settle(self.finished()[self.setting.cell_id(one)])
                 self.progress.cell_done()
         return self.summary()
+
+    def _settle(self, file: store.CellFile) -> None:
+        """See that a cell leaves a server that is idle and answers; any other is stopped.
+
+        A cell that came to its end without a time-out leaves one. What was abandoned may go on: one
+        request is waited for, which comes to its turn when those before it are done. A server that
+        lives and does not answer it hangs. The next load starts it again.
+        """
+        cell, errors = file.cell, set(file.requests().column("error").to_pylist())
+        whole = cell.ended == "complete" and cell.idle_after is not False
+        if (whole and not errors & TIMEOUTS) or not self.server.alive():
+            return
+        self.progress.phase("waiting until the server is idle")
+        setting, server = self.setting, self.server
+        try:
+            load.first_token(
+                server.base_url, server.served_model, server.extra_body,
+                seed=setting.study.seed, block=setting.parameters.block,
+                start_id=SETTLE_INDEX + self._done_count, timeout_s=SETTLE_S,
+                allow_remote=setting.parameters.allow_remote,
+            )  # fmt: skip
+            busy = server.idle() is False
+        except ServerError:
+            if not server.alive():
+                return  # it died: whoever starts it again counts that
+            self._save(hangs=(self.record.hangs or 0) + 1)
+            busy = True
+        if busy:
+            server.stop()
+
+    @property
+    def _done_count(self) -> int:
+        """How many loads lie on disk."""
+        return len(self.finished())
 
     def _measure(self, one: Load, folder: Path) -> Path:
         """Measure one load; its cell is written to the folder."""

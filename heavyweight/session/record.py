@@ -42,6 +42,7 @@ def described(setting: Setting, server: Server, run: str, session: str) -> Sessi
         machine=machine.describe(),
         users_planned=setting.users,
         deaths=0,
+        hangs=0,
     )
 
 

@@ -11,7 +11,8 @@
     RUN/SESSION/probe-overlap.json   records.Probe, one a question put to the server
     RUN/SESSION/search/r....parquet  cells of a search for the highest rate; none of the study's
     RUN/SESSION/n0050-<id>.telemetry.parquet  what ran meanwhile (heavyweight.recordings)
-    RUN/SESSION/server-1.log         one log for each start of the server
+    RUN/SESSION/server-1.log         one log for each start of the server; server-1.log.gz where the
+                                     session is complete
     RUN/SESSION/session.ipynb        the executed notebook
 """
 
@@ -28,11 +29,12 @@ from heavyweight.store.cells import (
     write_probe,
 )
 from heavyweight.store.files import read_json, replacing, write_json, write_text
+from heavyweight.store.logs import compress_logs
 from heavyweight.store.runs import RUN_FILE, SESSION_FILE, RunFolder, SessionFolder
 
 __all__ = [
     "CELL_FILE", "HIGHEST_RATE", "METADATA_KEY", "PROBE_FILE", "RUN_FILE", "SESSION_FILE",
-    "CellFile", "RunFolder", "SessionFolder", "cell_file_name", "frame", "read_json", "replacing",
-    "request_schema",
-    "write_cell", "write_json", "write_probe", "write_text",
+    "CellFile", "RunFolder", "SessionFolder", "cell_file_name", "compress_logs", "frame",
+    "read_json", "replacing", "request_schema", "write_cell", "write_json", "write_probe",
+    "write_text",
 ]  # fmt: skip

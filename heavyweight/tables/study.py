@@ -66,7 +66,7 @@ def invalid(assessment: Assessment) -> str:
 
 
 def failures(assessment: Assessment) -> str:
-    """A sentence on requests that failed and servers that died; empty if none did."""
+    """A sentence on requests that failed and servers that died or hung; empty if none did."""
     cells, sessions = assessment.cells, assessment.sessions
     failed = cells[cells["errors"] > 0]
     parts = []
@@ -75,13 +75,14 @@ def failures(assessment: Assessment) -> str:
         kinds = ", ".join(f"{kind}: {count}" for kind, count in errors.value_counts().items())
         parts.append(f"{count_of(failed['errors'].sum(), 'request')} failed ({kinds}), "
                      f"in {len(failed)} of {len(cells)} cells")  # fmt: skip
-    died = sessions[sessions["deaths"].fillna(0) > 0]
-    if len(died):
-        parts.append(f"a server died {count_of(died['deaths'].sum(), 'time')}, "
-                     f"in {len(died)} of {len(sessions)} sessions")  # fmt: skip
-    broken = int((~sessions["complete"].astype(bool)).sum())
-    if broken:
-        parts.append(f"{count_of(broken, 'session')} did not come to an end")
+    for column, what in (("deaths", "died"), ("hangs", "hung")):
+        broken = sessions[sessions[column].fillna(0) > 0]
+        if len(broken):
+            parts.append(f"a server {what} {count_of(broken[column].sum(), 'time')}, "
+                         f"in {len(broken)} of {len(sessions)} sessions")  # fmt: skip
+    unfinished = int((~sessions["complete"].astype(bool)).sum())
+    if unfinished:
+        parts.append(f"{count_of(unfinished, 'session')} did not come to an end")
     return "; ".join(parts) + "." if parts else ""
 
 

@@ -48,6 +48,19 @@ def test_a_file_is_imported_shown_and_exported(study: Path, name: str) -> None:
     )
 
 
+def test_of_open_loops_alone_no_empty_table_is_shown(study: Path) -> None:
+    ran("import", FILES["vllm-open"], "--run", "theirs")
+    shown = ran("study", "show", "theirs")
+    assert "As imported, cell by cell" in shown
+    assert "Throughput, tok/s" not in shown
+
+
+def test_an_imported_run_lacks_nothing_that_could_still_be_measured(study: Path) -> None:
+    ran("import", FILES["vllm-closed"], "--run", "theirs")
+    told = json.loads(ran("study", "pack", "theirs", "--json"))
+    assert told["unfinished"] == []
+
+
 def test_an_imported_run_is_never_the_newest_measured_one(study: Path) -> None:
     ran("import", FILES["vllm-closed"], "--run", "theirs")
     done = CliRunner().invoke(app, ["study", "show"])

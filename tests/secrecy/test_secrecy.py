@@ -8,6 +8,7 @@ searched, the page is opened in a browser, and what was connected to is read.
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import re
@@ -100,6 +101,8 @@ def texts(place: Path) -> Iterator[tuple[str, str]]:
         yield name, path.read_bytes().decode("latin-1")
         if path.suffix == ".parquet":
             yield name, columns(pq.read_table(path))
+        if path.suffix == ".gz":
+            yield name, gzip.decompress(path.read_bytes()).decode("latin-1")
         if path.suffix == ".zip":
             with zipfile.ZipFile(path) as archive:
                 for member in archive.namelist():
