@@ -85,6 +85,7 @@ class Pacer:
         self._early_ns = SPIN_NS if spin else 0
         self._waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
         self._number = count()
+        self._woken = 0  # waiters that were woken and did not go on yet
         self._spinning = self._released = False
         self._armed_ns = 0
         self._timer: _Timer | None = None
@@ -114,17 +115,25 @@ class Pacer:
     async def until(self, due_ns: int) -> bool:
         """Wait until a time; return at once, without a turn of the loop, if it has passed.
 
+        Who comes when its time has passed does not overtake those whose time was earlier and who
+        are still to be woken, or were woken and did not have their turn yet.
+
         Returns:
             False: the pacer was released before.
         """
         if self._released:
             return False
-        if due_ns <= time.perf_counter_ns():
+        overtakes = self._woken or (self._waiting and self._waiting[0][0] < due_ns)
+        if due_ns <= time.perf_counter_ns() and not overtakes:
             return True
         waiter = self._loop.create_future()
         heapq.heappush(self._waiting, (due_ns, next(self._number), waiter))
         self._arm()
-        return bool(await waiter)
+        try:
+            return bool(await waiter)
+        finally:  # also where its task is cancelled between the two
+            if waiter.done() and not waiter.cancelled():
+                self._woken -= waiter.result()
 
     def release(self) -> None:
         """Wake all waiters now; nobody waits any more."""
@@ -147,6 +156,7 @@ class Pacer:
             waiter = heapq.heappop(self._waiting)[2]
             if not waiter.done():
                 waiter.set_result(True)
+                self._woken += 1
         self._arm()
 
     def _arm(self) -> None:

@@ -60,6 +60,41 @@ def test_all_wake_in_the_order_of_their_times_and_none_early(run: Run, spin: boo
     assert all(now_ns >= due_ns for due_ns, now_ns in run(wake()))
 
 
+def test_who_comes_late_does_not_overtake_those_that_are_due_before(run: Run, spin: bool) -> None:
+    async def both_late() -> list[str]:
+        went_on = []
+
+        async def one(name: str, due_ns: int) -> None:
+            await pacer.until(due_ns)
+            went_on.append(name)
+
+        with Pacer(spin) as pacer:
+            begin = time.perf_counter_ns()
+            first = asyncio.create_task(one("first", begin + 20 * MS))
+            await asyncio.sleep(0)  # it waits
+            time.sleep(0.05)  # the loop stands still, and both times pass
+            await asyncio.gather(one("second", begin + 21 * MS), first)
+        return went_on
+
+    assert run(both_late()) == ["first", "second"]
+
+
+def test_who_was_woken_and_cancelled_holds_nobody_up(run: Run, spin: bool) -> None:
+    async def cancelled() -> None:
+        with Pacer(spin) as pacer:
+            waiting = asyncio.create_task(pacer.until(time.perf_counter_ns() + 5 * MS))
+            await asyncio.sleep(0)
+            time.sleep(0.01)
+            pacer._look()  # wakes it
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            late = pacer.until(time.perf_counter_ns())
+            with pytest.raises(StopIteration):  # at once
+                late.send(None)
+
+    run(cancelled())
+
+
 def test_a_time_that_has_passed_is_not_waited_for(run: Run, spin: bool) -> None:
     async def at_once() -> None:
         with Pacer(spin) as pacer:
