@@ -45,14 +45,14 @@ def test_all_wake_in_the_order_of_their_times_and_none_early(run: Run, spin: boo
         draw = random.Random(1)
         after = [draw.randrange(40) * MS for _ in range(20)]  # some of them alike
         after += [draw.randrange(40 * MS) for _ in range(180)]
-        begin = time.perf_counter_ns() + 20 * MS
-        due = [begin + more for more in after]
 
         async def one(due_ns: int) -> None:
             assert await pacer.until(due_ns)
             woken.append((due_ns, time.perf_counter_ns()))
 
         with Pacer(spin) as pacer:
+            begin = time.perf_counter_ns() + 100 * MS  # by then all of them wait
+            due = [begin + more for more in after]
             await asyncio.gather(*map(one, random.Random(2).sample(due, len(due))))
         assert sorted(due) == [due_ns for due_ns, _ in woken]
         return woken
