@@ -28,6 +28,7 @@ from heavyweight.estimates import assess
 from heavyweight.paths import study_root
 from heavyweight.servers.lock import Holder
 from heavyweight.store import RunFolder
+from heavyweight.text import count_of
 
 AT_ONCE = 60
 WORDS = 400  # of each prompt: together they are read in parts
@@ -67,12 +68,8 @@ def measured(study: subprocess.Popen[bytes], run: Path, arm: str) -> Holder | No
     return holder()
 
 
-def crash(held: Holder) -> bool:
-    """Make a server that is being measured crash.
-
-    Returns:
-        Whether it died.
-    """
+def crash(held: Holder) -> None:
+    """Send requests to a server that is being measured until it dies, for two minutes at most."""
     assert held.port is not None
     with urllib.request.urlopen(f"http://127.0.0.1:{held.port}/v1/models") as answer:
         model = json.load(answer)["data"][0]["id"]
@@ -83,19 +80,7 @@ def crash(held: Holder) -> bool:
                 pool.submit(seeded, held.port, model, seed)
         leader = next((one for one in held.server if one.pid == held.server_pgid), None)
         if leader is None or not leader.alive():
-            return True
-    return False
-
-
-def hang(held: Holder) -> bool:
-    """Let a server that is being measured answer nobody any more.
-
-    Returns:
-        True: no process can refuse that.
-    """
-    assert held.server_pgid is not None
-    os.killpg(held.server_pgid, signal.SIGSTOP)
-    return True
+            return
 
 
 def main() -> int:
@@ -110,22 +95,28 @@ def main() -> int:
     study = subprocess.Popen([*COMMAND, "--profile", asked.profile, "--run", name])
     try:
         held = measured(study, run, asked.arm)
-        broke = held is not None and (hang if asked.hang else crash)(held)
+        if held is not None and held.server_pgid is not None:
+            if asked.hang:
+                os.killpg(held.server_pgid, signal.SIGSTOP)
+            else:
+                crash(held)
         code = study.wait()
     except BaseException:
         study.terminate()
         study.wait()
         raise
     found = assess(RunFolder.open(run))
-    what = ("hung" if asked.hang else "died") if broke else "WAS NOT HARMED"
-    print(f"the server {what}; the study ended with exit code {code}")
+    column, what = ("hangs", "hung") if asked.hang else ("deaths", "died")
+    times = int(found.sessions[column].fillna(0).sum())
+    print(f"by its records a server {what} {count_of(times, 'time')}; the study ended with exit "
+          f"code {code}")  # fmt: skip
     print(f"the page would say: {tables.failures(found) or 'nothing'}")
     for row in found.cells.itertuples():
         state = "VALID" if row.valid else f"INVALID: {row.reasons}"
         print(f"{row.session} at {row.users} users: {row.requests} requests, {row.errors} errors, "
               f"start {row.start_id}, {state}")  # fmt: skip
     broken = found.cells["errors"] > 0
-    good = broke and code == 0 and broken.any() and not found.cells.loc[broken, "valid"].any()
+    good = times > 0 and code == 0 and broken.any() and not found.cells.loc[broken, "valid"].any()
     print(f"{'survived' if good and found.missing.empty else 'NOT SURVIVED'}; run {name}")
     return not (good and found.missing.empty)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.kills import small_study
 from heavyweight import store
 from heavyweight.load.spec import LoadSpec, Timeouts
 from heavyweight.parameters import Parameters
@@ -18,43 +19,24 @@ from heavyweight.servers.emulated import EmulatedServer
 from heavyweight.session import Session, loads
 from heavyweight.store import SessionFolder
 
-ROOT = Path(__file__).parents[1]
-PROFILE = """
-[profiles.hangs]
-about = "a server that hangs in its first cell"
-model = "emulated"
-arms = ["emulated-slots"]
-users = [1, 2]
-output_tokens = 8
-blocks = 1
-min_seconds = 2
-min_requests = 4
-min_waves = 1
-cap_seconds = 5
-instrument_seconds = 0.5
-session_minutes = { emulated-slots = 0.2 }
-"""
-
 
 class Impatient(Session):
-    """A session whose client waits a second for a token, and not minutes."""
+    """A session whose client waits seconds for a token and for a cell's end, and not minutes."""
 
     def _spec(self, *given: Any, **more: Any) -> LoadSpec:
-        short = Timeouts(first_s=1, gap_s=1, total_s=2)
-        return super()._spec(*given, **more).model_copy(update={"timeouts": short})
+        short = {"timeouts": Timeouts(first_s=1, gap_s=1, total_s=2), "cap_seconds": 5}
+        return super()._spec(*given, **more).model_copy(update=short)
 
 
 @pytest.fixture
-def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    text = (ROOT / "study.toml").read_text(encoding="utf-8")
-    (tmp_path / "study.toml").write_text(text + PROFILE, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
+def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Impatient]:
     monkeypatch.setattr(loads, "SETTLE_S", 1.0)
     monkeypatch.setattr(EmulatedServer, "stop_timeout_s", 0.5)
-    given = {"arm": "emulated-slots", "profile": "hangs", "run": "r", "runs": "runs"}
-    made = Impatient(Parameters.checked(given))
-    yield made
-    made.close()
+    given = {"arm": "emulated-slots", "profile": "kills", "run": "r", "runs": "runs"}
+    with small_study(tmp_path):
+        made = Impatient(Parameters.checked(given))
+        yield made
+        made.close()
 
 
 def when_measuring(session: Session, act: Callable[[], object]) -> None:

@@ -117,18 +117,20 @@ def judged_by(claim: Claim, known: Known, measured: Measured | None = None) -> s
         return "nothing more: it is arithmetic"
     if judge.hand is not None:
         return judge.hand
+    where = ""
+    if "absolute" in claim.kinds:
+        where = f", on an {measured.ledger.setting.gpu}" if measured else ", in that setting"
     if judge.notebook is not None:
-        on_gpu = measured is not None and measured.has_gpu
+        on_gpu = bool(where) or (measured is not None and measured.has_gpu)
         for name, profile in known.profiles.items():
             if (profile.experiment, profile.needs_gpu) == (judge.notebook, on_gpu):
-                return f"heavyweight study run --profile {name}"
+                return f"heavyweight study run --profile {name}{where}"
         return f"a profile of the experiment {judge.notebook} (not in study.toml yet)"
     assert judge.profile is not None  # one of the three
     name = judge.profile
     if name not in known.profiles:
         return f"profile {name} (not in study.toml yet)"
-    if "absolute" in claim.kinds:
-        where = f", on an {measured.ledger.setting.gpu}" if measured else ", in that setting"
+    if where:
         return f"heavyweight study run --profile {name}{where}"
     arms, users = measured.needs(claim) if measured else (set(), set())
     fitting = [

@@ -124,6 +124,13 @@ def test_absolute_claims_are_judged_in_the_articles_setting_only(
         assert found.judged_by == "heavyweight study run --profile article, on an A40"
 
 
+def test_a_size_in_the_articles_setting_is_judged_by_a_profile_of_a_gpu(evidence, tmp_path):
+    run = pretend(tmp_path / "run", (OLLAMA, VLLM), users=(8,))
+    found = {v.claim.id: v for v in judge_runs([assess(run)], evidence)}
+    for name in ("R1a", "R1b"):
+        assert found[name].judged_by == "heavyweight study run --profile gpu-memory, on an A40"
+
+
 def test_a_bound_that_is_kept_does_not_keep_a_claim_open(evidence, tmp_path):
     """920 tok/s at 50 users in the article's own setting: its band holds, its bound refutes not."""
     fast = dataclasses.replace(VLLM, name="vllm-fp16", ttft_ms=10.0, itl_ms=52.0, crowding=0.0)
