@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.kills import small_study
 from heavyweight import store
+from heavyweight.errors import ServerError
 from heavyweight.load.spec import LoadSpec, Timeouts
 from heavyweight.parameters import Parameters
 from heavyweight.servers.emulated import EmulatedServer
@@ -88,3 +89,21 @@ def test_one_that_answers_after_a_time_out_is_left_alone(session: Impatient) -> 
         SessionFolder(session.path).cells(), key=lambda one: one.cell.origin_monotonic_ns
     )
     assert errors(first) & loads.TIMEOUTS
+
+
+def test_one_that_is_dying_is_a_death(session: Impatient, monkeypatch: pytest.MonkeyPatch) -> None:
+    session.start()
+    pgid = session.server.pgid
+    assert pgid is not None
+    when_measuring(session, lambda: os.killpg(pgid, signal.SIGSTOP))
+
+    def refused(*_: object, **__: object) -> None:
+        monkeypatch.undo()  # the next start answers
+        threading.Timer(0.5, os.killpg, (pgid, signal.SIGKILL)).start()
+        raise ServerError("the engine is dead", "an answer", "read its log")
+
+    monkeypatch.setattr(loads.load, "first_token", refused)
+    session.measure()
+    session.stop()
+    assert (session.record.hangs, session.record.deaths) == (0, 1)
+    assert len(session.record.starts) == 2

@@ -21,8 +21,6 @@ from heavyweight.parameters import Parameters
 from heavyweight.paths import scrub
 from heavyweight.session import ServerSession, write_probe
 
-DYING_S = 1.0
-
 
 class Mechanisms(ServerSession):
     """One server and the probes that say something of it; see :class:`ServerSession`.
@@ -95,9 +93,8 @@ class Mechanisms(ServerSession):
         except ServerError as error:
             seen = Observation("unknown", str(error))
         why = seen.why
-        if seen.answer == "unknown" and self.server.process:
-            self.server.process.wait(DYING_S)  # it may be about to end
-        if not mechanism.own_start and not self.server.alive():
+        lives = self._survived() if seen.answer == "unknown" else self.server.alive()
+        if not mechanism.own_start and not lives:
             why += "; the server died meanwhile"
         write_probe(
             self.path,

@@ -27,6 +27,7 @@ SAME_ON_RESUME = (
     "experiment", "arm", "model", "artefact_sha256", "settings", "software", "context_tokens",
 )  # fmt: skip
 ANOTHER = "choose another run or block"
+DYING_S = 5.0  # vLLM's API answers some seconds longer than its engine lives
 MAX_STARTS = 3  # a server that dies again and again is not started for ever
 
 
@@ -237,6 +238,12 @@ class ServerSession(ABC):
                 f"read {self.path.name}/server-*.log; call again to go on with what is missing",
             )
         self._start_server()
+
+    def _survived(self) -> bool:
+        """Whether the server still lives after it failed a request; it may be about to end."""
+        if self.server.process:
+            self.server.process.wait(DYING_S)
+        return self.server.alive()
 
     def _end_server(self) -> None:
         """Stop the server; if it had died before, that is written down."""

@@ -90,8 +90,8 @@ class Session(ServerSession):
             )  # fmt: skip
             busy = server.idle() is False
         except ServerError:
-            if not server.alive():
-                return  # it died: whoever starts it again counts that
+            if not self._survived():
+                return  # whoever starts it again counts that
             self._save(hangs=(self.record.hangs or 0) + 1)
             busy = True
         if busy:
