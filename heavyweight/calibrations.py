@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from heavyweight.errors import StoreError
 from heavyweight.records import SERVER_LOG_SCHEMA, Instrument, Setting
-from heavyweight.store import CELL_FILE, CellFile, read_json, replacing
+from heavyweight.store import CELL_FILE, CellFile, read_json, write_table
 
 FOLDER = "instrument"
 INSTRUMENT_FILE = "instrument.json"
@@ -113,13 +113,5 @@ def write_log(path: Path, table: pa.Table) -> Path:
     table = table.cast(SERVER_LOG_SCHEMA)
     times = [f.name for f in SERVER_LOG_SCHEMA if f.type == pa.int64()]
     encoding = dict.fromkeys([*times, "write_ns.list.element"], "DELTA_BINARY_PACKED")
-    with replacing(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            compression="zstd",
-            use_dictionary=["request_id", "write_tokens.list.element"],
-            column_encoding=encoding,
-            write_page_checksum=True,
-        )
-    return path
+    encoding["request_id"] = "DELTA_BYTE_ARRAY"
+    return write_table(path, table, dictionary=["write_tokens.list.element"], encoding=encoding)

@@ -37,9 +37,9 @@ class Progress:
         self._display: Any = None
         self.state: dict[str, Any] = {"session": session, "phase": "preparing", "error": None}
 
-    def begin(self, cells: int, done: int) -> None:
-        """The session begins, with some of its cells measured already."""
-        self.state |= {"cells": cells, "cells_done": done, "users": None}
+    def begin(self, cells: int, done: int, unit: str = "loads") -> None:
+        """The session begins, with some of its cells measured already; a reader calls them unit."""
+        self.state |= {"cells": cells, "cells_done": done, "unit": unit, "users": None}
         self._write()
 
     @contextlib.contextmanager
@@ -122,7 +122,7 @@ def read(run: Path) -> dict[str, Any]:
 
 def line(state: dict[str, Any]) -> str:
     """The state in one line."""
-    done = f"{state.get('cells_done', 0)}/{state.get('cells', 0)} loads"
+    done = f"{state.get('cells_done', 0)}/{state.get('cells', 0)} {state.get('unit', 'loads')}"
     parts = [state.get("session", ""), done]
     if state.get("users"):
         parts.append(f"{state['users']} users")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from heavyweight.errors import StoreError
 from heavyweight.records import SCHEMA_VERSION, TELEMETRY_SCHEMA, Telemetry
-from heavyweight.store import METADATA_KEY, replacing
+from heavyweight.store import METADATA_KEY, write_table
 
 SUFFIX = ".telemetry.parquet"
 
@@ -39,15 +39,15 @@ def write_telemetry(cell_path: Path, record: Telemetry, table: pa.Table) -> Path
             "a cell whose telemetry was not written yet",
             "finished cells are kept; choose another run or block",
         )
-    table = table.cast(TELEMETRY_SCHEMA).replace_schema_metadata(
-        {METADATA_KEY: record.model_dump_json().encode()}
+    # Every series has the same stamps: a dictionary holds them once.
+    words = [name for name in TELEMETRY_SCHEMA.names if name != "value"]
+    return write_table(
+        path,
+        table.cast(TELEMETRY_SCHEMA),
+        record,
+        dictionary=words,
+        encoding={"value": "BYTE_STREAM_SPLIT"},
     )
-    with replacing(path) as temporary:
-        # Every series has the same stamps: a dictionary holds them once.
-        pq.write_table(
-            table, temporary, compression="zstd", use_dictionary=True, write_page_checksum=True
-        )
-    return path
 
 
 @dataclass(frozen=True)

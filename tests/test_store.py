@@ -66,6 +66,7 @@ def test_stamps_are_packed_as_deltas(run: store.RunFolder) -> None:
     columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
     assert "DELTA_BINARY_PACKED" in columns["chunk_ns.list.element"].encodings
     assert columns["sent_ns"].compression == "ZSTD"
+    assert set(file.metadata.metadata) == {store.METADATA_KEY}  # the columns' docs are not repeated
 
 
 @pytest.mark.parametrize("keep", [0, 8, 0.5, 0.99])

@@ -88,6 +88,7 @@ class ColdstartSession(ServerSession):
     """
 
     experiments: ClassVar[frozenset[str]] = frozenset({"coldstart"})
+    unit: ClassVar[str] = "starts"
     asks_first: ClassVar[bool] = False
 
     def __init__(self, parameters: Parameters) -> None:

@@ -29,6 +29,7 @@ class Mechanisms(ServerSession):
     """
 
     experiments: ClassVar[frozenset[str]] = frozenset({"mechanisms"})
+    unit: ClassVar[str] = "probes"
 
     def __init__(self, parameters: Parameters) -> None:
         super().__init__(parameters)

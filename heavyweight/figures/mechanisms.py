@@ -18,6 +18,7 @@ from heavyweight.tables.probes import answer, several
 FILLS = {"yes": "#0173b2", "no": "#d55e00", "mixed": "#efd9ea", "unknown": "#e6e6e6"}
 INKS = {"yes": "white", "no": "white", "mixed": INK, "unknown": INK}
 QUESTION_CHARACTERS = 40
+ROW_POINTS = 540.0  # of the numbers in one row: letters times their size
 NUMBERS = {
     "overlap": "x the other's TTFT",
     "same-step": "of tokens in one step",
@@ -68,7 +69,7 @@ def mechanisms(over: pd.DataFrame, provenance: Provenance) -> StudyFigure:
         for x, arm in enumerate(arms):
             for y, probe in enumerate(questions):
                 mine = over[(over["arm"] == arm) & (over["probe"] == probe)]
-                _cell(axes, x, y, None if mine.empty else mine.iloc[0])
+                _cell(axes, x, y, None if mine.empty else mine.iloc[0], ROW_POINTS / len(arms))
         labels = [textwrap.fill(provenance.labels[arm], 16) for arm in arms]
         axes.set_xticks(range(len(arms)), labels, fontsize=8.2, fontweight="bold")
         axes.xaxis.tick_top()
@@ -80,8 +81,16 @@ def mechanisms(over: pd.DataFrame, provenance: Provenance) -> StudyFigure:
     return figure
 
 
-def _cell(axes: Axes, x: int, y: int, row: pd.Series | None) -> None:
-    """One answer, in words and in colour."""
+def _cell(axes: Axes, x: int, y: int, row: pd.Series | None, points: float) -> None:
+    """One answer, in words and in colour; its number is so small that it fits.
+
+    Args:
+        axes: to draw on.
+        x: column.
+        y: row.
+        row: of the answer; None: the question was not put.
+        points: letters that fit beside each other, times their size.
+    """
     if row is None:
         axes.text(x, y, "·", ha="center", va="center", color=GREY)
         return
@@ -93,7 +102,8 @@ def _cell(axes: Axes, x: int, y: int, row: pd.Series | None) -> None:
     lines = [(0.0, words, 8.4, "bold")]
     if number_of:
         shown = interval(row["value"], row["low"], row["high"])
-        lines = [(-0.22, words, 8.4, "bold"), (0.07, shown, 7.2, "normal"),
+        size = min(7.2, points / len(shown))
+        lines = [(-0.22, words, 8.4, "bold"), (0.07, shown, size, "normal"),
                  (0.3, number_of, 6.2, "normal")]  # fmt: skip
     for below, text, size, weight in lines:
         axes.text(x, y + below, text, ha="center", va="center", color=INKS[said], fontsize=size,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import itertools
 import json
 import os
 import time
@@ -87,6 +88,7 @@ class Client:
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         target = str(address) if proxy and address.scheme == "http" else address.raw_path_qs
         self._head = f"POST {target} HTTP/1.1\r\n{lines}".encode("latin-1")
+        self._name, self._count = uuid.uuid4().hex, itertools.count()  # unique, and small on disk
         self._turn = asyncio.Lock()
         self._kept_bytes = 0
         self.live: dict[Exchange, Connection] = {}
@@ -94,7 +96,7 @@ class Client:
     def prepare(self, prompt: Prompt, output_tokens: int) -> Exchange:
         """A request as bytes, before it is due."""
         data = json.dumps(self.api.body(self._model, prompt, output_tokens, self._extra)).encode()
-        request_id = uuid.uuid4().hex
+        request_id = f"{self._name}-{next(self._count):06d}"
         tail = f"X-Request-Id: {request_id}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
         made = Exchange(request_id, prompt.prompt_id, self._head + tail + data, self.api)
         made.model = self._model

@@ -55,6 +55,8 @@ class ServerSession(ABC):
 
     experiments: ClassVar[frozenset[str]]
     """Whose profiles it measures."""
+    unit: ClassVar[str] = "loads"
+    """What it measures, as a reader counts them."""
     asks_first: ClassVar[bool] = True
     """Whether the server is asked what it is before its first request, and not only after it."""
 
@@ -128,7 +130,7 @@ class ServerSession(ABC):
     def begin(self) -> None:
         """Tell how much there is to do, and how much is done."""
         planned = len(self.planned)
-        self.progress.begin(planned, planned - len(self.missing))
+        self.progress.begin(planned, planned - len(self.missing), self.unit)
 
     def cold_start(self) -> pd.Series:
         """The last start: what answered, and how long it took to be ready and to say a word."""

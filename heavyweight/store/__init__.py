@@ -19,7 +19,6 @@
 from heavyweight.store.cells import (
     CELL_FILE,
     HIGHEST_RATE,
-    METADATA_KEY,
     PROBE_FILE,
     CellFile,
     cell_file_name,
@@ -28,7 +27,14 @@ from heavyweight.store.cells import (
     write_cell,
     write_probe,
 )
-from heavyweight.store.files import read_json, replacing, write_json, write_text
+from heavyweight.store.files import (
+    METADATA_KEY,
+    read_json,
+    replacing,
+    write_json,
+    write_table,
+    write_text,
+)
 from heavyweight.store.logs import compress_logs
 from heavyweight.store.runs import RUN_FILE, SESSION_FILE, RunFolder, SessionFolder
 
@@ -36,5 +42,5 @@ __all__ = [
     "CELL_FILE", "HIGHEST_RATE", "METADATA_KEY", "PROBE_FILE", "RUN_FILE", "SESSION_FILE",
     "CellFile", "RunFolder", "SessionFolder", "cell_file_name", "compress_logs", "frame",
     "read_json", "replacing", "request_schema", "write_cell", "write_json", "write_probe",
-    "write_text",
+    "write_table", "write_text",
 ]  # fmt: skip

@@ -14,14 +14,14 @@ from pydantic import ValidationError
 
 from heavyweight.errors import StoreError
 from heavyweight.records import IMPORTED_SCHEMA, REQUEST_SCHEMA, SCHEMA_VERSION, Cell, Probe
-from heavyweight.store.files import refuse_other_schema, replacing, write_json
+from heavyweight.store.files import METADATA_KEY, refuse_other_schema, write_json, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-METADATA_KEY = b"heavyweight"
 PROBE_FILE = "probe-{}.json"
 HIGHEST_RATE = "highest-rate"  # the probe that holds what a search for it found
+UNIQUE = ("request_id", "response_id")  # of one beginning in most cells
 CELL_FILE = re.compile(r"(?:n\d+|r\d+\.\d)-[^.]+\.parquet")
 
 
@@ -48,23 +48,17 @@ def write_cell(folder: Path, cell: Cell, table: pa.Table) -> Path:
         StoreError: the cell is there already, or the file cannot be written.
     """
     path = _new(folder / cell_file_name(cell), "a cell")
-    table = table.cast(request_schema(cell)).replace_schema_metadata(
-        {METADATA_KEY: cell.model_dump_json().encode()}
+    times = [f.name for f in REQUEST_SCHEMA if f.type == pa.int64()]
+    lists = ["chunk_ns", "chunk_bytes"]
+    words = [name for name in REQUEST_SCHEMA.names if name not in [*times, *lists, *UNIQUE]]
+    return write_table(
+        path,
+        table.cast(request_schema(cell)),
+        cell,
+        dictionary=[*words, "chunk_bytes.list.element"],
+        encoding=dict.fromkeys([*times, "chunk_ns.list.element"], "DELTA_BINARY_PACKED")
+        | dict.fromkeys(UNIQUE, "DELTA_BYTE_ARRAY"),
     )
-    deltas = [f.name for f in REQUEST_SCHEMA if f.type == pa.int64()]
-    encoding = {name: "DELTA_BINARY_PACKED" for name in deltas}
-    encoding["chunk_ns.list.element"] = "DELTA_BINARY_PACKED"
-    plain = {f.name for f in REQUEST_SCHEMA} - set(deltas) - {"chunk_ns", "chunk_bytes"}
-    with replacing(path) as temporary:
-        pq.write_table(
-            table,
-            temporary,
-            compression="zstd",
-            use_dictionary=[*plain, "chunk_bytes.list.element"],
-            column_encoding=encoding,
-            write_page_checksum=True,
-        )
-    return path
 
 
 def write_probe(folder: Path, probe: Probe) -> Path:
