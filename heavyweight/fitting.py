@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from heavyweight.design import Arm, Model, Profile, Study
+from heavyweight.design import QUANTISED, Arm, Model, Profile, Study
 from heavyweight.errors import BadInput
 
 TENSOR_PARALLEL = "--tensor-parallel-size"  # of vLLM: ranks, each on a GPU of its own
 SPREAD = "OLLAMA_SCHED_SPREAD"  # of Ollama: over all GPUs, even if one would hold the model
-AWQ = "checkpoint-awq"
 
 
 def gpus_needed(arm: Arm) -> int:
@@ -41,8 +40,8 @@ def left_out(study: Study, profile: Profile, model: Model, gpus: int) -> dict[st
     for arm in (study.arm(name) for name in profile.arms):
         if (needed := gpus_needed(arm)) > max(gpus, 1):
             found[arm.name] = f"needs {needed} GPUs, and there is {gpus or 'none'}"
-        elif arm.artefact == AWQ and model.awq_repo is None:
-            found[arm.name] = f"{model.name} has no awq_repo in study.toml"
+        elif (repo := QUANTISED.get(arm.artefact)) and model.quantised[arm.artefact] is None:
+            found[arm.name] = f"{model.name} has no {repo} in study.toml"
     return found
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from heavyweight.claims import gpu
 from heavyweight.design import Arm, load_study
 from heavyweight.errors import BadInput
 from heavyweight.fitting import fitting, gpus_needed, left_out
@@ -43,8 +44,13 @@ def test_arms_of_two_gpus_go_where_there_is_one(gpus: int, gone: set[str]) -> No
 
 def test_a_model_without_awq_loses_that_arm_and_its_contrast() -> None:
     model = STUDY.model("granite-3.3-8b")
-    assert list(left_out(STUDY, FULL, model, 2)) == ["vllm-awq"]
+    assert left_out(STUDY, FULL, model, 2) == {
+        "vllm-awq": "granite-3.3-8b has no awq_repo in study.toml",
+        "vllm-gptq": "granite-3.3-8b has no gptq_repo in study.toml",
+    }
     assert "D" not in fitting(STUDY, FULL, model, 2).contrasts
+    assert list(left_out(STUDY, FULL, STUDY.model("qwen3-8b"), 2)) == ["vllm-gptq"]
+    assert not left_out(STUDY, FULL, STUDY.model(FULL.model), 2)
 
 
 def test_a_profile_of_which_nothing_fits_is_refused() -> None:
@@ -59,6 +65,7 @@ def test_gpu_profiles_have_what_the_ledger_compares() -> None:
         assert profile.needs_gpu
         assert profile.contrasts["D"] == ("vllm-awq", "ollama-q4-parallel")
         assert set(profile.session_minutes) == set(profile.arms)
+        assert {gpu.SIXTEEN, *gpu.QUANTISED.values()} <= set(profile.arms)
     assert {STUDY.arm(a).slots for a in FULL.arms if a.startswith("ollama-q4")} == {1, 8, 32}
     one = {STUDY.arm(a).slots for a in FULL.arms if a.startswith("ollama-f16")}
     assert one == {1, 8, 32}

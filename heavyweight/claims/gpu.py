@@ -19,7 +19,8 @@ SIXTEEN = "vllm-fp16"
 QUANTISED = {"AWQ": "vllm-awq", "GPTQ": "vllm-gptq", "FP8": "vllm-fp8"}
 RANKS = "vllm-fp16-tp2"
 COMPUTES = 0.05  # mean utilisation of a GPU from which it is said to take part
-BITS = {"gguf-q4": PRECISIONS["q4"], "checkpoint-awq": 4.25}  # AWQ: 4 bits, and a scale for 128
+# AWQ and GPTQ: 4 bits, and a scale and a zero for 128 weights.
+BITS = {"gguf-q4": PRECISIONS["q4"], "checkpoint-awq": 4.25, "checkpoint-gptq": 4.25}
 
 
 def roofline_share(assessment: Assessment, arm: str, load: Load | None) -> Item:

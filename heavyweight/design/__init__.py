@@ -12,6 +12,7 @@ from heavyweight.design.plan import (
     stream,
 )
 from heavyweight.design.study import (
+    QUANTISED,
     Arm,
     Calibration,
     Emulate,
@@ -25,7 +26,7 @@ from heavyweight.design.study import (
 )
 
 __all__ = [
-    "Arm", "Calibration", "Emulate", "Load", "Model", "Open",
+    "QUANTISED", "Arm", "Calibration", "Emulate", "Load", "Model", "Open",
     "PlannedCalibration", "PlannedSession", "Profile", "Same", "Step", "Study", "did_you_mean",
     "load_order", "load_study", "loads", "plan", "session_name", "stream",
 ]  # fmt: skip

@@ -13,6 +13,8 @@ from heavyweight.errors import BadInput
 from heavyweight.kinds import EXPERIMENTS, SERVERS
 
 T = TypeVar("T")
+QUANTISED = {"checkpoint-awq": "awq_repo", "checkpoint-gptq": "gptq_repo"}
+"""Artefacts that somebody quantised and published: the model's field that names the repository."""
 
 
 class _Table(BaseModel):
@@ -43,8 +45,14 @@ class Model(_Table):
     chat_template: Literal["chatml", "llama3", "granite", "qwen3"] | None = None
     checkpoint_repo: str | None = None
     awq_repo: str | None = None
+    gptq_repo: str | None = None
     gguf_repo: str | None = None
     gated: bool = False
+
+    @property
+    def quantised(self) -> dict[str, str | None]:
+        """The repository of each of :data:`QUANTISED`; None: the model has none."""
+        return {"checkpoint-awq": self.awq_repo, "checkpoint-gptq": self.gptq_repo}
 
 
 class Arm(_Table):
@@ -54,7 +62,9 @@ class Arm(_Table):
     label: str
     server: str
     version: str | None = None
-    artefact: Literal["gguf-q4", "gguf-f16", "checkpoint", "checkpoint-awq", "none"]
+    artefact: Literal[
+        "gguf-q4", "gguf-f16", "checkpoint", "checkpoint-awq", "checkpoint-gptq", "none"
+    ]
     slots: int | None = Field(default=None, ge=1)
     dtype: Literal["bfloat16", "float16", "auto"] | None = None
     flags: list[str] = []

@@ -16,7 +16,10 @@ GIB = 2**30
 RUNTIME_BYTES = 2 * GIB  # CUDA's context, activations, compiled graphs: an allowance
 VLLM_SHARE = 0.92  # of the memory that vLLM 0.21.0 takes (vllm/config/cache.py)
 TEMPLATE_TOKENS = 64  # of the chat format, beside prompt and answer
-BITS = {"gguf-q4": 4.8944, "gguf-f16": 16.0, "checkpoint": 16.0, "checkpoint-awq": 5.712}
+BITS = {
+    "gguf-q4": 4.8944, "gguf-f16": 16.0, "checkpoint": 16.0,
+    "checkpoint-awq": 5.712, "checkpoint-gptq": 5.712,
+}  # fmt: skip
 FP8 = ("--quantization", "fp8")
 
 

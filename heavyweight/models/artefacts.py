@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from heavyweight.design import Model
+from heavyweight.design import QUANTISED, Model
 from heavyweight.errors import BadInput, NotInstalled, StoreError
 from heavyweight.models.manifest import Artefact, FileEntry, Manifest
 from heavyweight.paths import cache_dir
@@ -16,9 +16,8 @@ from heavyweight.store import read_json, write_json
 
 MANIFEST = "manifest.json"
 GGUF_Q4, GGUF_F16, CHECKPOINT, NONE = "gguf-q4", "gguf-f16", "checkpoint", "none"
-CHECKPOINT_AWQ = "checkpoint-awq"  # published at 4 bits, where the model has an awq_repo
 ARTEFACTS = (GGUF_Q4, GGUF_F16, CHECKPOINT)  # of every model
-ALL_ARTEFACTS = (*ARTEFACTS, CHECKPOINT_AWQ)
+ALL_ARTEFACTS = (*ARTEFACTS, *QUANTISED)
 REMEDY = "heavyweight models prepare"
 
 
@@ -27,7 +26,7 @@ class PreparedArtefact:
     """What a server is given to load.
 
     Attributes:
-        name: gguf-q4, gguf-f16, checkpoint or checkpoint-awq.
+        name: one of :data:`ALL_ARTEFACTS`.
         path: the GGUF file, or the folder of the checkpoint.
         sha256: its checksum, as in :class:`Artefact`.
         size_bytes: of all its files.
@@ -45,7 +44,7 @@ class PreparedArtefact:
 
 def artefacts_of(model: Model) -> list[str]:
     """All artefacts that a model can have."""
-    return [*ARTEFACTS, *([CHECKPOINT_AWQ] if model.awq_repo else [])]
+    return [*ARTEFACTS, *(name for name, repo in model.quantised.items() if repo)]
 
 
 def model_folder(model: Model) -> Path:
@@ -77,7 +76,7 @@ def describe_artefact(name: str, path: Path, dtypes: dict[str, int], made_from: 
     """Describe an artefact that was just made: read it once for its checksums.
 
     Args:
-        name: gguf-q4, gguf-f16, checkpoint or checkpoint-awq.
+        name: one of :data:`ALL_ARTEFACTS`.
         path: file or folder, directly in the model's folder.
         dtypes: format of the weights: number of tensors.
         made_from: from what, and with which changes.
@@ -177,16 +176,17 @@ def check_names(model: Model, names: list[str]) -> None:
     """Refuse artefacts that there are not.
 
     Raises:
-        BadInput: an unknown name, a model without weights, or without those of AWQ.
+        BadInput: an unknown name, a model without weights, or without those that are quantised so.
     """
     unknown = [name for name in names if name not in ALL_ARTEFACTS]
     if unknown:
         raise BadInput(f"unknown artefact {unknown[0]!r}", f"one of {', '.join(ALL_ARTEFACTS)}")
     if names and model.source == NONE:
         raise BadInput(f"model {model.name} has no weights", "a model with a source in study.toml")
-    if CHECKPOINT_AWQ in names and model.awq_repo is None:
-        raise BadInput(
-            f"model {model.name} has no {CHECKPOINT_AWQ}",
-            "an awq_repo in study.toml",
-            "leave that artefact out, or name the repository of its AWQ weights",
-        )
+    for name in names:
+        if (repo := QUANTISED.get(name)) and model.quantised[name] is None:
+            raise BadInput(
+                f"model {model.name} has no {name}",
+                f"{repo} in study.toml",
+                "leave that artefact out, or name the repository of these weights",
+            )

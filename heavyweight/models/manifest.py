@@ -20,7 +20,7 @@ class FileEntry(Record):
 class Artefact(Record):
     """What one kind of server loads."""
 
-    name: str = unit("gguf-q4, gguf-f16, checkpoint or checkpoint-awq")
+    name: str = unit("gguf-q4, gguf-f16, checkpoint, checkpoint-awq or checkpoint-gptq")
     path: str = unit("file or folder, below the model's folder")
     sha256: str = unit("checksum of the file; of the list of names and checksums for a folder")
     size_bytes: int = unit("size of all files", "bytes")

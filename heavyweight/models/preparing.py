@@ -9,13 +9,12 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from heavyweight.design import Arm, Model, Study, load_study
+from heavyweight.design import QUANTISED, Arm, Model, Study, load_study
 from heavyweight.errors import BadInput, InstallFailed
 from heavyweight.models import answers, fetch, ollama_models
 from heavyweight.models.artefacts import (
     ALL_ARTEFACTS,
     CHECKPOINT,
-    CHECKPOINT_AWQ,
     GGUF_F16,
     GGUF_Q4,
     check_names,
@@ -41,7 +40,7 @@ from heavyweight.servers.installing import find, sha256_of
 CHECKPOINT_FILES = ["*.safetensors", "*.json", "*.jinja"]
 PYPI = "pypi"
 CHANGES = "end tokens suppressed"
-CHECKPOINTS = (CHECKPOINT, CHECKPOINT_AWQ)
+CHECKPOINTS = (CHECKPOINT, *QUANTISED)
 
 
 def prepare(
@@ -59,7 +58,7 @@ def prepare(
 
     Args:
         model: of study.toml.
-        artefacts: which of gguf-q4, gguf-f16, checkpoint and checkpoint-awq.
+        artefacts: which of :data:`ALL_ARTEFACTS`.
         progress: gets a line for each step.
         study: gives the arms; by default study.toml.
         ask: ask the servers, too.
@@ -153,8 +152,8 @@ class Preparation:
         """Make one artefact."""
         if name in CHECKPOINTS:
             path = self.folder / name
-            make = self._make_checkpoint if name == CHECKPOINT else self._fetch_awq
-            made_from = make(path)
+            made = self._fetch_quantised(name, path) if name in QUANTISED else None
+            made_from = made or self._make_checkpoint(path)
             dtypes = checkpoint_dtypes(path)
         else:
             path = self.folder / f"{self.model.name}-{ollama_models.SUFFIX[name]}.gguf"
@@ -191,22 +190,24 @@ class Preparation:
         )
         return f"{repo} at {revision}"
 
-    def _fetch_awq(self, path: Path) -> str:
+    def _fetch_quantised(self, name: str, path: Path) -> str:
         """Weights that somebody quantised and published; not this study's own, and told as such.
 
         Raises:
-            InstallFailed: what was fetched is not quantised by AWQ.
+            InstallFailed: what was fetched is not quantised as its name says.
         """
-        repo = self.model.awq_repo or ""
+        wanted, repo = name.removeprefix("checkpoint-"), self.model.quantised[name] or ""
         made_from = self._fetch_checkpoint(repo, path)
         try:
             config = json.loads((path / "config.json").read_text("utf-8"))
             method = str(config["quantization_config"]["quant_method"])
         except (OSError, ValueError, KeyError, TypeError):
             method = "none that its config.json names"
-        if method.lower() != "awq":
+        if method.lower() != wanted:
             raise InstallFailed(
-                f"{repo} is quantised by {method}", "awq", "correct awq_repo in study.toml"
+                f"{repo} is quantised by {method}",
+                wanted,
+                f"correct {QUANTISED[name]} in study.toml",
             )
         return made_from
 

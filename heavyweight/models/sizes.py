@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from heavyweight.design import Model
-from heavyweight.models.artefacts import CHECKPOINT, CHECKPOINT_AWQ, GGUF_F16, GGUF_Q4
+from heavyweight.design import QUANTISED, Model
+from heavyweight.models.artefacts import CHECKPOINT, GGUF_F16, GGUF_Q4
 
 # Bytes on disk for each parameter, at the most: with the source, and with Ollama's own copy.
 BYTES_PER_PARAMETER = {
-    GGUF_Q4: 3 * 0.75, GGUF_F16: 2 * 2.0, CHECKPOINT: 2.0, CHECKPOINT_AWQ: 0.8,
+    GGUF_Q4: 3 * 0.75, GGUF_F16: 2 * 2.0, CHECKPOINT: 2.0, **dict.fromkeys(QUANTISED, 0.8),
 }  # fmt: skip
 
 # Of what is fetched. Q4_K_M: 4.8944 bits (ggml-org/llama.cpp, tools/quantize/README.md); AWQ: the
-# 5.73 GB of hugging-quants' Llama 3.1 8B, whose embedding and output head stay at 16 bits.
-GGUF_DOWNLOAD, CHECKPOINT_DOWNLOAD, AWQ_DOWNLOAD = 4.8944 / 8, 2.0, 0.714
+# 5.73 GB of hugging-quants' Llama 3.1 8B, whose embedding and output head stay at 16 bits; GPTQ:
+# taken to be the same, as its bits and groups are.
+GGUF_DOWNLOAD, CHECKPOINT_DOWNLOAD, QUANTISED_DOWNLOAD = 4.8944 / 8, 2.0, 0.714
 
 
 def disk_bytes(model: Model, artefacts: Iterable[str]) -> float:
@@ -35,6 +36,5 @@ def download_bytes(model: Model, artefacts: Iterable[str]) -> float:
         per_parameter += GGUF_DOWNLOAD
     if wanted & {GGUF_F16, CHECKPOINT} and model.source == "huggingface":
         per_parameter += CHECKPOINT_DOWNLOAD
-    if CHECKPOINT_AWQ in wanted:
-        per_parameter += AWQ_DOWNLOAD
+    per_parameter += QUANTISED_DOWNLOAD * len(wanted & set(QUANTISED))
     return per_parameter * model.parameters

@@ -19,6 +19,7 @@ from tests.synthetic import SyntheticArm
 
 FP16 = SyntheticArm("vllm-fp16", "vLLM FP16", slots=64, itl_ms=3.0, crowding=0.05)
 AWQ = SyntheticArm("vllm-awq", "vLLM AWQ", slots=64, itl_ms=2.0, crowding=0.05)
+GPTQ = SyntheticArm("vllm-gptq", "vLLM GPTQ", slots=64, itl_ms=2.0, crowding=0.05)
 FP8 = SyntheticArm("vllm-fp8", "vLLM FP8", slots=64, itl_ms=2.0, crowding=0.05)
 RANKS = SyntheticArm("vllm-fp16-tp2", "vLLM FP16, 2 GPUs", slots=64, itl_ms=2.0, crowding=0.05)
 GIB = 2**30
@@ -90,6 +91,13 @@ def test_little_saved_refutes_and_what_was_not_measured_leaves_it_open(tmp_path:
         found = on(tmp_path / f"run-{size}", (FP16, AWQ, FP8), edit_session=loaded(sizes))
         verdict = {v.claim.id: v for v in judge_runs([found], evidence)}["V7"]
         assert verdict.answer == answer, verdict.why
+
+
+def test_what_all_three_save_reproduces(tmp_path: Path) -> None:
+    sizes = {"vllm-fp16": 15.0, "vllm-awq": 5.4, "vllm-gptq": 5.4, "vllm-fp8": 8.5}
+    found = on(tmp_path / "run", (FP16, AWQ, GPTQ, FP8), edit_session=loaded(sizes))
+    verdict = {v.claim.id: v for v in judge_runs([found], Evidence.of(study_root()))}["V7"]
+    assert verdict.answer == "reproduced", verdict.why
 
 
 @pytest.mark.parametrize(

