@@ -52,7 +52,7 @@ class Model(_Table):
     @property
     def quantised(self) -> dict[str, str | None]:
         """The repository of each of :data:`QUANTISED`; None: the model has none."""
-        return {"checkpoint-awq": self.awq_repo, "checkpoint-gptq": self.gptq_repo}
+        return {artefact: getattr(self, field) for artefact, field in QUANTISED.items()}
 
 
 class Arm(_Table):

@@ -94,9 +94,9 @@ class Mechanisms(ServerSession):
         except ServerError as error:
             seen = Observation("unknown", str(error))
         why = seen.why
-        lives = self._survived() if seen.answer == "unknown" else self.server.alive()
-        if not mechanism.own_start and not lives:
-            why += "; the server died meanwhile"
+        if not mechanism.own_start:
+            lives = self._survived() if seen.answer == "unknown" else self.server.alive()
+            why += "" if lives else "; the server died meanwhile"
         write_probe(
             self.path,
             self.record,

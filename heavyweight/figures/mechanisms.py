@@ -102,8 +102,8 @@ def _cell(axes: Axes, x: int, y: int, row: pd.Series | None, points: float) -> N
     lines = [(0.0, words, 8.4, "bold")]
     if number_of:
         shown = interval(row["value"], row["low"], row["high"])
-        size = min(7.2, points / len(shown))
-        lines = [(-0.22, words, 8.4, "bold"), (0.07, shown, size, "normal"),
+        fits = min(7.2, points / len(shown))
+        lines = [(-0.22, words, 8.4, "bold"), (0.07, shown, fits, "normal"),
                  (0.3, number_of, 6.2, "normal")]  # fmt: skip
     for below, text, size, weight in lines:
         axes.text(x, y + below, text, ha="center", va="center", color=INKS[said], fontsize=size,

