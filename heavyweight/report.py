@@ -33,7 +33,7 @@ NOTEBOOKS = {name: experiment.analyses for name, experiment in EXPERIMENTS.items
 
 HEADING = re.compile(r'<h([1-3]) id="([^"]+)">(.*?)</h\1>', re.DOTALL)
 ANCHOR = re.compile(r'<a class="anchor-link".*?</a>', re.DOTALL)
-LONG_WORDS = re.compile(r"<(t[dh])>([^<]{46,})</\1>")
+LONG_WORDS = re.compile(r"<(t[dh])>([^<]{33,})</\1>")  # as wide as .words in page.css is at least
 NOT_ON_PAGE = {"parameters", "injected-parameters", "notebook-only"}
 TABLE_STYLE = re.compile(r"<style scoped>.*?</style>", re.DOTALL)
 
