@@ -271,7 +271,7 @@ def test_what_was_found_is_said_in_sentences(run):
     gained, best = tables.findings(run)
     row = gain_table(run).set_index(["arm", "users"]).loc[("q4-32", 32)]
     assert f"Q4, 32 slots gives {tables.number(row['gain'])} times (95% interval" in gained
-    assert gained.endswith("4 blocks) the tokens a second of 1 slot, at 32 users.")
+    assert gained.endswith("4 blocks) the tokens a second of Q4, 1 slot, at 32 users.")
     contrast = tables.first_contrast(run)
     row = fairest_table(run, contrast).set_index(["arm", "users"]).loc[(BEST, 32)]
     assert row["chosen"] in best

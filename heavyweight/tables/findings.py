@@ -74,7 +74,7 @@ def _parallel(assessment: Assessment) -> list[str]:
         r = next(at_most.sort_values("slots", ascending=False).itertuples())
         sentences.append(
             f"{r.label} gives {times(r.gain, r.low, r.high, r.blocks)} the tokens a second "
-            f"of {count_of(r.base_slots, 'slot')}, at {count_of(r.users, 'user')}."
+            f"of {assessment.label(r.family)}, at {count_of(r.users, 'user')}."
         )
     contrast = first_contrast(assessment)
     if contrast is None:
