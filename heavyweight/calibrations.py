@@ -112,6 +112,6 @@ def write_log(path: Path, table: pa.Table) -> Path:
     """Write an emulator's log as parquet, atomically; one without its requests is replaced."""
     table = table.cast(SERVER_LOG_SCHEMA)
     times = [f.name for f in SERVER_LOG_SCHEMA if f.type == pa.int64()]
-    encoding = dict.fromkeys([*times, "write_ns.list.element"], "DELTA_BINARY_PACKED")
-    encoding["request_id"] = "DELTA_BYTE_ARRAY"
+    encoding = dict.fromkeys(times, "DELTA_BINARY_PACKED")
+    encoding |= {"write_ns.list.element": "BYTE_STREAM_SPLIT", "request_id": "DELTA_BYTE_ARRAY"}
     return write_table(path, table, dictionary=["write_tokens.list.element"], encoding=encoding)

@@ -6,8 +6,11 @@ import hashlib
 import json
 from typing import Any
 
-from heavyweight.design import Arm, Profile, Study
+from heavyweight.design import Arm, Model, Profile, Study
 from heavyweight.records import SCHEMA_VERSION
+
+# Fields of arms and models that came after the first runs: those go on, if no such field is set.
+LATER = {"kv_tokens", "gptq_repo"}
 
 
 def plan_sha256(study: Study, profile: Profile, arms: list[Arm], extra: dict[str, Any]) -> str:
@@ -25,11 +28,17 @@ def plan_sha256(study: Study, profile: Profile, arms: list[Arm], extra: dict[str
         "limits": study.limits,
         "instrument": study.calibration(profile).model_dump(),
         "profile": profile.model_dump(exclude={"about", "session_minutes"}),
-        "model": study.model(str(extra.get("model") or profile.model)).model_dump(),
-        "arms": [arm.model_dump(exclude={"label"}) for arm in arms],
+        "model": _defining(study.model(str(extra.get("model") or profile.model))),
+        "arms": [_defining(arm) for arm in arms],
         "extra": {key: value for key, value in extra.items() if key != "port"},
     }
     return _sha256(defines)
+
+
+def _defining(table: Arm | Model) -> dict[str, Any]:
+    """What of a table of study.toml defines a run: no label, and no later field that is not set."""
+    fields = table.model_dump(exclude={"label"})
+    return {name: value for name, value in fields.items() if name not in LATER or value is not None}
 
 
 def _sha256(defines: dict[str, Any]) -> str:
@@ -46,7 +55,7 @@ def cell_id(arm: Arm, artefact_sha256: str | None, versions: dict[str, str], **l
         load: users, block, seed, token counts, window limits.
     """
     defines = {
-        "arm": arm.model_dump(exclude={"label"}),
+        "arm": _defining(arm),
         "artefact": artefact_sha256,
         "versions": versions,
         "load": load,

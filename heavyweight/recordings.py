@@ -46,7 +46,7 @@ def write_telemetry(cell_path: Path, record: Telemetry, table: pa.Table) -> Path
         table.cast(TELEMETRY_SCHEMA),
         record,
         dictionary=words,
-        encoding={"value": "BYTE_STREAM_SPLIT"},
+        encoding={},  # most values come again, whole
     )
 
 

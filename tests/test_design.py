@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -144,3 +145,31 @@ def test_the_cell_id_depends_on_what_defines_it_and_not_on_the_label(study: desi
                        users=1, block=1),
     ]  # fmt: skip
     assert len({base, *others}) == 6
+
+
+def test_only_an_arm_of_vllm_sizes_a_kv_cache(study: design.Study) -> None:
+    assert study.arm("vllm-bf16-kv16k").kv_tokens == 8 * study.same.context_tokens
+    fields = study.arm("ollama-q4").model_dump(exclude_unset=True)
+    with pytest.raises(ValueError, match="only an arm of vllm has it"):
+        design.Arm(**fields, kv_tokens=256)
+    with pytest.raises(ValueError, match="multiple of 128"):
+        design.Arm(**study.arm("vllm-bf16").model_dump(exclude_unset=True), kv_tokens=100)
+
+
+@pytest.mark.parametrize("name", ["lengths", "parallel", "mechanisms"])
+def test_a_run_that_an_earlier_version_began_goes_on(name: str) -> None:
+    folder = ROOT / "data" / f"reference-{name}"
+    begun = design.load_study(folder / "study.toml")
+    record = json.loads((folder / "run.json").read_text())
+    profile = begun.profile(record["profile"])
+    arms = [begun.arm(arm) for arm in profile.arms]
+    assert identity.plan_sha256(begun, profile, arms, {}) == record["plan_sha256"]
+
+
+def test_a_field_that_came_later_counts_where_it_is_set(study: design.Study) -> None:
+    arm = study.arm("vllm-bf16")
+    base, sized = (
+        identity.cell_id(one, "f" * 64, {"vllm": "0.21.0"}, users=1, block=1)
+        for one in (arm, arm.model_copy(update={"kv_tokens": 16_384}))
+    )
+    assert base != sized

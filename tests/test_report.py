@@ -281,8 +281,8 @@ def test_who_should_use_what_is_said_of_real_servers_only(made):
     assert tables.advice(estimates.assess(made.run)) == ""  # emulated: nothing follows from it
     real = estimates.assess(RunFolder.open(ROOT / "data" / "reference"))
     assert tables.advice(real) == (
-        "For more tokens a second on this machine: vLLM BF16 at 4, 8 and 50 users; "
-        "this run cannot tell which at 1 user."
+        "For more tokens a second on this machine: vLLM BF16 at 2, 4, 8, 16, 32 and 50 users; "
+        "Ollama Q4, 1 slot at 1 user."
     )
 
 

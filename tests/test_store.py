@@ -60,11 +60,12 @@ def test_a_finished_cell_is_never_overwritten(run: store.RunFolder) -> None:
     assert file.path.read_bytes() == before
 
 
-def test_stamps_are_packed_as_deltas(run: store.RunFolder) -> None:
+def test_stamps_are_packed_by_what_they_are(run: store.RunFolder) -> None:
     file = pq.ParquetFile(run.sessions()[0].cells()[0].path)
     group = file.metadata.row_group(0)
     columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
-    assert "DELTA_BINARY_PACKED" in columns["chunk_ns.list.element"].encodings
+    assert "BYTE_STREAM_SPLIT" in columns["chunk_ns.list.element"].encodings
+    assert "DELTA_BINARY_PACKED" in columns["sent_ns"].encodings
     assert columns["sent_ns"].compression == "ZSTD"
     assert set(file.metadata.metadata) == {store.METADATA_KEY}  # the columns' docs are not repeated
 

@@ -24,6 +24,7 @@ class Reading(Strict):
     says: str
     verdict: Answer
     read: datetime.date
+    decides: bool = False  # of a claim that a machine must judge: the part that no machine can
     package: Literal["ollama", "vllm"] | None = None  # whose installed files hold the words
     file: str | None = None  # path inside the package
     pattern: str | None = None  # regular expression that the file must match

@@ -55,11 +55,24 @@ def memory_ratio(claim: Claim, assessment: Assessment) -> Item:
         assessment: of a run of the experiment memory.
     """
     contrast, turned = SAME_KV[claim.id]
-    frame = memory_frame(assessment.folder, assessment)
     arms = assessment.run.contrasts.get(contrast)
-    if arms is None or frame.empty:
+    if arms is None:
         return Item(claim.quantity, missing=HERE)
     arms = (arms[1], arms[0]) if turned else (arms[0], arms[1])
+    return peak_ratio(arms, assessment, claim.quantity)
+
+
+def peak_ratio(arms: tuple[str, str], assessment: Assessment, of: str) -> Item:
+    """The peaks of two servers' memory under the largest load, by the count that compares them.
+
+    Args:
+        arms: numerator, denominator.
+        assessment: of a run of the experiment memory.
+        of: what it is called where it was not measured.
+    """
+    frame = memory_frame(assessment.folder, assessment)
+    if frame.empty:
+        return Item(of, missing=HERE)
     users, quantity = int(frame["users"].max()), compared(frame)
     sides = [memory_by_block(assessment, frame, arm, users, quantity) for arm in arms]
     labels = " / ".join(map(assessment.label, arms))

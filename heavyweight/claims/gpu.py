@@ -1,12 +1,14 @@
 """Claims that need a GPU, or two: how near a server comes to the card's limit, what quantisation
-saves, and whether all cards compute."""
+saves, whether flags on its memory act, and whether all cards compute."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from heavyweight.article.claim import Answer
-from heavyweight.article.rules import Probe
+from heavyweight.article.rules import Condition, Probe, Threshold
+from heavyweight.claims.experiments import peak_ratio
+from heavyweight.claims.holding import hold, limits_of, told
 from heavyweight.claims.items import Item, level_item, ratio_item
 from heavyweight.claims.verdict import Part
 from heavyweight.estimates import Assessment
@@ -18,6 +20,16 @@ from heavyweight.stats import Estimate
 SIXTEEN = "vllm-fp16"
 QUANTISED = {"AWQ": "vllm-awq", "GPTQ": "vllm-gptq", "FP8": "vllm-fp8"}
 RANKS = "vllm-fp16-tp2"
+# vLLM fills the GPU with its KV cache by default; one arm is told by flags how large it may be.
+FILLS, TOLD = "vllm-bf16", "vllm-bf16-kv16k"
+LESS_MEMORY = Threshold(
+    kind="mechanism", by="threshold",
+    reproduced=Condition(op="<", value=0.9), refuted=Condition(op=">=", value=0.9),
+)  # fmt: skip
+LESS_WEIGHTS = Threshold(
+    kind="mechanism", by="threshold",
+    reproduced=Condition(op=">=", value=0.3), refuted=Condition(op="<", value=0.3),
+)  # fmt: skip
 COMPUTES = 0.05  # mean utilisation of a GPU from which it is said to take part
 # AWQ and GPTQ: 4 bits, and a scale and a zero for 128 weights.
 BITS = {"gguf-q4": PRECISIONS["q4"], "checkpoint-awq": 4.25, "checkpoint-gptq": 4.25}
@@ -55,19 +67,25 @@ def saved(assessment: Assessment) -> list[Item]:
     Args:
         assessment: of a run on a GPU.
     """
-    items = []
-    for name, arm in QUANTISED.items():
-        of = f"{name} against 16 bits, share of the weights' memory that is saved"
-        gone = [one for one in (arm, SIXTEEN) if one not in set(assessment.arms)]
-        if gone:
-            items.append(Item(of, missing=f"arm {' and '.join(gone)} is not in this run"))
-            continue
-        sides = [over_sessions(assessment, one, "weights_loaded_bytes") for one in (arm, SIXTEEN)]
-        item = ratio_item(of, paired((arm, SIXTEEN), sides), assessment.run.blocks)
-        if item.estimate is not None:
-            item = dataclasses.replace(item, estimate=_rest(item.estimate), pairing=None)
-        items.append(item)
-    return items
+    return [_saved(name, assessment) for name in QUANTISED]
+
+
+def _saved(name: str, assessment: Assessment) -> Item:
+    """What one quantisation saves."""
+    arms = QUANTISED[name], SIXTEEN
+    of = f"{name} against 16 bits, share of the weights' memory that is saved"
+    if missing := _gone(arms, assessment):
+        return Item(of, missing=missing)
+    sides = [over_sessions(assessment, one, "weights_loaded_bytes") for one in arms]
+    item = ratio_item(of, paired(arms, sides), assessment.run.blocks)
+    if item.estimate is None:
+        return item
+    return dataclasses.replace(item, estimate=_rest(item.estimate), pairing=None)
+
+
+def _gone(arms: tuple[str, str], assessment: Assessment) -> str:
+    gone = [one for one in arms if one not in set(assessment.arms)]
+    return f"arm {' and '.join(gone)} is not in this run" if gone else ""
 
 
 def _rest(share: Estimate) -> Estimate:
@@ -76,6 +94,41 @@ def _rest(share: Estimate) -> Estimate:
         share, value=1 - share.value, low=1 - share.high, high=1 - share.low,
         method="1 - a ratio over blocks",
     )  # fmt: skip
+
+
+def control(rule: Probe, assessment: Assessment) -> list[Part]:
+    """Whether vLLM's flags act: those that size its KV cache on the GPU's memory, FP8 on weights.
+
+    Args:
+        rule: of the claim.
+        assessment: of a run of the experiment memory on a GPU.
+    """
+    parts = []
+    for item, acts in (
+        (_set_memory(assessment), LESS_MEMORY),
+        (_saved("FP8", assessment), LESS_WEIGHTS),
+    ):
+        part = Part(rule.kind, rule.by, item.of, "inconclusive", f"{item.of}: {item.missing}.")
+        if item.estimate is not None:
+            held = hold(acts, item.estimate, limits_of(acts, None, 0))
+            part = dataclasses.replace(
+                part, answer=held.answer, adjusted=held.answer, estimate=item.estimate,
+                unit=item.unit, limits=held.limits, p=held.p, rule=acts,
+                why=f"{item.of}: {told(item.estimate, item.unit)}; {held.why}.",
+            )  # fmt: skip
+        parts.append(part)
+    return parts
+
+
+def _set_memory(assessment: Assessment) -> Item:
+    """The GPU's memory with a KV cache that flags size, over that which vLLM fills by itself."""
+    arms = TOLD, FILLS
+    of = " / ".join(map(assessment.label, arms)) + ", peak GPU memory"
+    if missing := _gone(arms, assessment):
+        return Item(of, missing=missing)
+    if set(assessment.sessions["gpus"]) == {""}:
+        return Item(of, missing="no GPU was measured")
+    return peak_ratio(arms, assessment, of)
 
 
 def ranks(rule: Probe, assessment: Assessment) -> Part:

@@ -87,6 +87,8 @@ def advice(
         undone = (stands_with(part) for part in parts if part.counts)
         return "; ".join(dict.fromkeys(text for text in undone if text))
     mine = [part for part in parts if part.counts and part.answer == "inconclusive"]
+    if mine and all(part.by == "source" for part in mine) and _by_machine(claim):
+        return "nothing more: documents leave it open"
     blocks = dict.fromkeys(more for part in mine if (more := more_blocks(part)))
     if any(math.isnan(part.p) for part in mine):
         return "; ".join([*blocks, judged_by(claim, known, measured)])
@@ -99,6 +101,11 @@ def advice(
         return "nothing more, if the values stay: by one reading of the words it is "\
                f"{told[0]}, by another {told[1]}"  # fmt: skip
     return judged_by(claim, known, measured)
+
+
+def _by_machine(claim: Claim) -> bool:
+    """Whether a profile or notebook judges it, and not a person alone."""
+    return claim.judge is not None and claim.judge.hand is None
 
 
 def judged_by(claim: Claim, known: Known, measured: Measured | None = None) -> str:

@@ -31,6 +31,8 @@ def judge(claim: Claim, rule: Probe, measured: Measured) -> list[Part]:
         return [_kv_cache(claim, rule, measured)]
     if claim.id == "T1":
         return [gpu.ranks(rule, measured.assessment)]
+    if claim.id == "D7":
+        return gpu.control(rule, measured.assessment)
     asks = claim.asks
     if asks is None:
         return [_nothing(rule, claim.quantity, f"It needs a probe: {claim.quantity}.")]

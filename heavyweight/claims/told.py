@@ -95,11 +95,11 @@ def documents(rule: Source, readings: Sequence[Reading], article: Article) -> li
 
 
 def beside(readings: Sequence[Reading], article: Article) -> list[Part]:
-    """Readings for a claim that a machine must judge: shown, and decide nothing."""
+    """Readings for a claim that a machine must judge: shown, and most decide nothing."""
     titles = {source.id: source.publisher for source in article.sources}
     rule = Source(kind="source", by="source", reproduced="", refuted="", documents=[])
     return [
-        _read(rule, reading, titles.get(reading.document, "documents"), counts=False)
+        _read(rule, reading, titles.get(reading.document, "documents"), counts=reading.decides)
         for reading in readings
     ]
 

@@ -66,6 +66,7 @@ class Arm(_Table):
         "gguf-q4", "gguf-f16", "checkpoint", "checkpoint-awq", "checkpoint-gptq", "none"
     ]
     slots: int | None = Field(default=None, ge=1)
+    kv_tokens: int | None = Field(default=None, ge=1, multiple_of=128)
     dtype: Literal["bfloat16", "float16", "auto"] | None = None
     flags: list[str] = []
     env: dict[str, str] = {}
@@ -96,6 +97,8 @@ class Arm(_Table):
             raise ValueError("an emulated arm needs emulate = { api, ttft_ms, itl_ms }")
         if self.installable and (self.version is None or self.slots is None):
             raise ValueError(f"an arm of {self.server} needs version and slots")
+        if self.kv_tokens is not None and self.server != "vllm":
+            raise ValueError("kv_tokens is the size of vLLM's KV cache: only an arm of vllm has it")
         return self
 
 

@@ -63,7 +63,8 @@ def need(arm: Arm, model: Model, profile: Profile, same: Same, kv_bytes: int | N
     """What an arm needs on each of its GPUs.
 
     Ollama reserves the whole context of every slot when it starts. vLLM shares its cache between
-    its sequences: counted are the tokens of the profile's largest load.
+    its sequences: counted are the tokens of the profile's largest load, or those that the arm asks
+    for.
 
     Args:
         arm: of study.toml.
@@ -78,6 +79,8 @@ def need(arm: Arm, model: Model, profile: Profile, same: Same, kv_bytes: int | N
         bits = 16.0  # while it loads; 8 afterwards
     if arm.server == "ollama":
         tokens = slots * same.context_tokens
+    elif arm.kv_tokens:
+        tokens = arm.kv_tokens
     else:
         each = same.prompt_tokens + TEMPLATE_TOKENS + profile.output_tokens
         tokens = max(min(slots, max(profile.users)) * each, same.context_tokens)

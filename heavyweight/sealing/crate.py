@@ -68,9 +68,7 @@ def described(run: RunFolder) -> str:
         _action(crate, code, f"{FOLDER}", known, [code], None, {})
     for place, session in enumerate(sessions, 1):
         _session(crate, code, session, place)
-    return (
-        json.dumps(crate.metadata.generate(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    )
+    return json.dumps(crate.metadata.generate(), sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _about(run: RunFolder) -> str:

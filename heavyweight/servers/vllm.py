@@ -18,6 +18,9 @@ from heavyweight.telemetry.metrics import read_vllm
 
 KV_CACHE_GIB = 2  # on the CPU; 50 users of 2,048 tokens of a small model stay well below
 
+# Of a block of the KV cache, as vLLM itself chooses it: platforms/cpu.py and config/cache.py.
+CPU_BLOCK_TOKENS, GPU_BLOCK_TOKENS = 128, 16
+
 _DTYPE = re.compile(r"dtype=torch\.(\w+)")
 _OMP_CORES = re.compile(r"core ids=\[([\d, ]+)\]")
 _WEIGHTS_GIB = re.compile(r"Model loading took ([\d.]+) GiB")
@@ -52,6 +55,9 @@ class VllmServer(Server):
             "dtype": self.arm.dtype or "as the checkpoint says",
             "length": "ignore_eos in each request",
             "decoding": "greedy; the server is seeded, not the request",
+            "kv_cache": f"{self.arm.kv_tokens} tokens"
+            if self.arm.kv_tokens
+            else "as vLLM sizes it",
             "flags": " ".join(self.arm.flags),
             "env": " ".join(f"{name}={value}" for name, value in self.arm.env.items()),
         }
@@ -74,6 +80,11 @@ class VllmServer(Server):
             words += ["--max-num-seqs", str(self.arm.slots)]
         if self.arm.dtype:
             words += ["--dtype", self.arm.dtype]
+        if self.arm.kv_tokens:
+            on_cpu = self.installed().build.get("device") == "cpu"
+            block = CPU_BLOCK_TOKENS if on_cpu else GPU_BLOCK_TOKENS
+            words += ["--block-size", str(block)]
+            words += ["--num-gpu-blocks-override", str(self.arm.kv_tokens // block)]
         return words + self.arm.flags
 
     def environment(self, config: ServerConfig) -> dict[str, str]:
@@ -156,6 +167,8 @@ class VllmServer(Server):
             detail["weights_loaded_bytes"] = str(round(float(weights.group(1)) * 2**30))
         if kv := _KV_TOKENS.search(log):
             detail["kv_tokens"] = kv.group(1).replace(",", "")
+            if self.arm.kv_tokens:
+                self._expect("KV cache", int(detail["kv_tokens"]), self.arm.kv_tokens)
         return detail
 
     def metrics(self) -> dict[str, float]:

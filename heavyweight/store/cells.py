@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROBE_FILE = "probe-{}.json"
 HIGHEST_RATE = "highest-rate"  # the probe that holds what a search for it found
-UNIQUE = ("request_id", "response_id")  # of one beginning in most cells
+UNIQUE = ("request_id", "response_id", "prompt_id")  # most begin as the one before
 CELL_FILE = re.compile(r"(?:n\d+|r\d+\.\d)-[^.]+\.parquet")
 
 
@@ -55,9 +55,11 @@ def write_cell(folder: Path, cell: Cell, table: pa.Table) -> Path:
         path,
         table.cast(request_schema(cell)),
         cell,
-        dictionary=[*words, "chunk_bytes.list.element"],
-        encoding=dict.fromkeys([*times, "chunk_ns.list.element"], "DELTA_BINARY_PACKED")
-        | dict.fromkeys(UNIQUE, "DELTA_BYTE_ARRAY"),
+        dictionary=words,
+        # From one answer to the next the times jump back, which makes their differences long.
+        encoding=dict.fromkeys(times, "DELTA_BINARY_PACKED")
+        | dict.fromkeys(UNIQUE, "DELTA_BYTE_ARRAY")
+        | {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in lists},
     )
 
 

@@ -88,8 +88,8 @@ def write_table(
         pq.ParquetWriter(
             temporary,
             table.schema,
-            compression="zstd",
-            compression_level=19,
+            compression="brotli",
+            compression_level=11,
             use_dictionary=list(dictionary),
             column_encoding=dict(encoding),
             write_statistics=False,

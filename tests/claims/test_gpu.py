@@ -14,7 +14,8 @@ from heavyweight.estimates.blocks import load_at
 from heavyweight.paths import study_root
 from heavyweight.physics import bound, load_hardware, load_models
 from heavyweight.records import Session
-from tests.claims.runs import OLLAMA, pretend
+from tests.claims.runs import OLLAMA, VLLM, pretend
+from tests.experiments.remembered import KV16K, remembered
 from tests.synthetic import SyntheticArm
 
 FP16 = SyntheticArm("vllm-fp16", "vLLM FP16", slots=64, itl_ms=3.0, crowding=0.05)
@@ -110,3 +111,52 @@ def test_two_ranks_must_both_compute(tmp_path: Path, least: float | None, answer
     claim = load_claims().by_id["T1"]
     rule = next(rule for rule in claim.rules if isinstance(rule, Probe))
     assert gpu.ranks(rule, found).answer == answer
+
+
+def controlled(path: Path, fp8: float = 8.5, told: float = 18.0, card: str = "NVIDIA A40"):
+    """A run of the memory on a GPU: the weights of FP8 and the memory with a small KV cache, GiB.
+
+    vLLM by itself takes 43 GiB, and its weights at 16 bits are 15 GiB.
+    """
+    sizes = {"vllm-fp16": 15.0, "vllm-fp8": fp8, "vllm-bf16": 15.0, "vllm-bf16-kv16k": 15.0}
+    vram = dict.fromkeys(sizes, 43.0 * GIB) | {"vllm-bf16-kv16k": told * GIB}
+    return assess(
+        remembered(
+            path,
+            (VLLM, KV16K, FP16, FP8),
+            vram if card else None,
+            loaded(sizes),
+            gpu=card,
+            model="llama-3.1-8b",
+            contrasts={},
+            blocks=3,
+        )
+    )
+
+
+def test_flags_that_act_leave_only_what_documents_say_of_the_other_server(tmp_path: Path) -> None:
+    evidence = Evidence.of(study_root())
+    verdict = {v.claim.id: v for v in judge_runs([controlled(tmp_path / "run")], evidence)}["D7"]
+    memory, weights = verdict.measured
+    assert memory.estimate.value == pytest.approx(18 / 43, rel=1e-3)
+    assert weights.estimate.value == pytest.approx(1 - 8.5 / 15, abs=1e-3)
+    assert [part.answer for part in verdict.measured] == ["reproduced", "reproduced"]
+    assert "peak GPU memory at 8 users" in memory.why
+    said = [part for part in verdict.parts if part.by == "source"]
+    assert sum(part.counts for part in said) == 1
+    assert verdict.answer == next(part.answer for part in said if part.counts) == "inconclusive"
+    assert verdict.judged_by == "nothing more: documents leave it open"
+
+
+@pytest.mark.parametrize("changed", [{"fp8": 14.9}, {"told": 42.9}])
+def test_a_flag_that_does_not_act_refutes(tmp_path: Path, changed: dict[str, float]) -> None:
+    found = controlled(tmp_path / "run", **changed)
+    verdict = {v.claim.id: v for v in judge_runs([found], Evidence.of(study_root()))}["D7"]
+    assert verdict.answer == "refuted", verdict.why
+
+
+def test_without_a_gpu_the_flags_are_not_judged_by_other_memory(tmp_path: Path) -> None:
+    found = controlled(tmp_path / "run", card="")
+    verdict = {v.claim.id: v for v in judge_runs([found], Evidence.of(study_root()))}["D7"]
+    assert "no GPU was measured" in verdict.why
+    assert verdict.judged_by == "heavyweight study run --profile gpu-memory, on a GPU"

@@ -201,6 +201,7 @@ def test_memory_is_counted_as_the_servers_reserve_it():
     assert many.cache == 32 * one.cache == 32 * 2048 * 131_072
     vllm = needs("vllm-fp16")
     assert vllm.cache == 256 * (64 + memory.TEMPLATE_TOKENS + 128) * 131_072
+    assert needs("vllm-bf16-kv16k", profile="gpu-memory").cache == 16_384 * 131_072
     half = needs("vllm-fp16-tp2")
     assert (half.weights, half.cache) == (vllm.weights / 2, vllm.cache / 2)
     assert needs("vllm-awq").weights < needs("vllm-fp16").weights / 2

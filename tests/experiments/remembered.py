@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +28,37 @@ BLOCK_TOKENS = 128
 UNITS: dict[str, Any] = {"run": "memory", "emulated": False, "finished_utc": UTC, "start_id": 1}
 
 
-def remembered(path: Path, **options: Any) -> RunFolder:
+def remembered(
+    path: Path,
+    arms: Sequence[SyntheticArm] = ARMS,
+    vram: Mapping[str, float] | None = None,
+    edit_session: Callable[[Session], Session] = lambda session: session,
+    **options: Any,
+) -> RunFolder:
     """A run that pretends to have been measured, with its probes.
 
     Args:
         path: folder of the run.
+        arms: the servers.
+        vram: peak of each arm's memory of the GPU at 8 users, bytes; None: there is no GPU.
+        edit_session: changes a session's record once more.
         **options: of ``pretend``.
     """
 
     def edit(session: Session) -> Session:
-        return session.model_copy(
-            update={"artefact": ARTEFACTS[session.arm], "experiment": "memory"}
+        artefact = ARTEFACTS.get(session.arm, "checkpoint")
+        return edit_session(
+            session.model_copy(update={"artefact": artefact, "experiment": "memory"})
         )
 
     given = {"users": (1, 8), "contrasts": CONTRASTS, "edit_session": edit} | options
-    folder = pretend(path, ARMS, **given)
+    folder = pretend(path, arms, **given)
     for session in folder.sessions():
-        _remember(session)
+        _remember(session, vram)
     return folder
 
 
-def _remember(session: SessionFolder) -> None:
+def _remember(session: SessionFolder, vram: Mapping[str, float] | None) -> None:
     record = session.record
     shared = {"session": record.session, "arm": record.arm, "server": record.server,
               "block": record.block, **UNITS}  # fmt: skip
@@ -63,12 +74,14 @@ def _remember(session: SessionFolder) -> None:
         ("memory-ready", 0, 0.2), ("memory-loaded", 0, 0.9), ("memory-n0001", 1, 0.95),
         ("memory-n0008", 8, 1.0),
     ):  # fmt: skip
-        pss = PEAK[record.arm] * share * (1 + (record.block - 2) / 100)
+        grown = share * (1 + (record.block - 2) / 100)
+        pss = PEAK.get(record.arm, 2000 * MB) * grown
         counts = {
             "reading": "peak" if users else "now", "users": users, **parts, "processes": 2,
             "threads": 8, "rss_bytes": pss * SHARED, "pss_bytes": pss, "private_bytes": pss * 0.9,
             "anonymous_bytes": pss, "file_bytes": pss * 0.25, "shmem_bytes": 0,
-            "highest_rss_bytes": pss * SHARED * 1.01, "vram_bytes": None,
+            "highest_rss_bytes": pss * SHARED * 1.01,
+            "vram_bytes": vram and vram[record.arm] * grown,
         }  # fmt: skip
         trials = [counts]
         if users:

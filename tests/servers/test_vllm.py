@@ -88,6 +88,28 @@ def test_it_is_started_on_the_cores_that_the_study_gives(tmp_path, cache, device
     assert not (device == "gpu" and set(on_cpu) & set(environment))
 
 
+@pytest.mark.parametrize(("device", "block", "blocks"), [("cpu", "128", "2"), ("gpu", "16", "16")])
+def test_a_kv_cache_of_some_tokens_is_as_large_in_blocks_of_any_size(
+    tmp_path, cache, device, block, blocks
+):
+    server = VllmServer(arm("vllm", kv_tokens=256))
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch()
+    record(Installed("vllm", "0.21.0", python, {"device": device}))
+    command = server.command(
+        config(server.arm, tmp_path / "log", artefact=artefact(tmp_path / "ckpt"))
+    )
+    assert command[-4:] == ["--block-size", block, "--num-gpu-blocks-override", blocks]
+    assert server.settings()["kv_cache"] == "256 tokens"
+
+
+def test_a_kv_cache_of_another_size_than_the_arm_asks_for_is_refused(found):
+    found.arm = found.arm.model_copy(update={"kv_tokens": 16_384})
+    with pytest.raises(ServerError, match=r"KV cache 93184. Expected: KV cache 16384"):
+        found.identify()
+
+
 def test_without_its_checkpoint_it_is_not_started(tmp_path):
     server = VllmServer(arm("vllm"))
     with pytest.raises(NotInstalled, match="models prepare"):
