@@ -32,10 +32,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_the_reference_run_makes_the_round_trip(tmp_path: Path) -> None:
     packed = pack(REFERENCE, tmp_path / "reference.zip")
-    planned = {f"b{block:02}-{arm}" for block in range(1, REFERENCE.run.blocks + 1)
-               for arm in REFERENCE.run.arms}  # fmt: skip
-    whole = {one.record.session for one in REFERENCE.sessions() if one.record.complete}
-    assert set(packed.manifest.unfinished) == planned - whole
+    assert packed.manifest.unfinished == []
     assert packed.manifest.commit == REFERENCE.run.commit
     assert packed.path.stat().st_size < 20e6
     folder = unpack(packed.path, tmp_path / "runs")
