@@ -8,7 +8,6 @@ import dataclasses
 from heavyweight.article.claim import Answer
 from heavyweight.article.rules import Condition, Probe, Threshold
 from heavyweight.claims.experiments import peak_ratio
-from heavyweight.claims.holding import hold, limits_of, told
 from heavyweight.claims.items import Item, level_item, ratio_item
 from heavyweight.claims.verdict import Part
 from heavyweight.estimates import Assessment
@@ -96,28 +95,13 @@ def _rest(share: Estimate) -> Estimate:
     )  # fmt: skip
 
 
-def control(rule: Probe, assessment: Assessment) -> list[Part]:
-    """Whether vLLM's flags act: those that size its KV cache on the GPU's memory, FP8 on weights.
+def control(assessment: Assessment) -> list[tuple[Item, Threshold]]:
+    """What vLLM's flags do, those that size its KV cache and FP8, and from where on they act.
 
     Args:
-        rule: of the claim.
         assessment: of a run of the experiment memory on a GPU.
     """
-    parts = []
-    for item, acts in (
-        (_set_memory(assessment), LESS_MEMORY),
-        (_saved("FP8", assessment), LESS_WEIGHTS),
-    ):
-        part = Part(rule.kind, rule.by, item.of, "inconclusive", f"{item.of}: {item.missing}.")
-        if item.estimate is not None:
-            held = hold(acts, item.estimate, limits_of(acts, None, 0))
-            part = dataclasses.replace(
-                part, answer=held.answer, adjusted=held.answer, estimate=item.estimate,
-                unit=item.unit, limits=held.limits, p=held.p, rule=acts,
-                why=f"{item.of}: {told(item.estimate, item.unit)}; {held.why}.",
-            )  # fmt: skip
-        parts.append(part)
-    return parts
+    return [(_set_memory(assessment), LESS_MEMORY), (_saved("FP8", assessment), LESS_WEIGHTS)]
 
 
 def _set_memory(assessment: Assessment) -> Item:

@@ -27,10 +27,19 @@ def apply(claim: Claim, rule: NumberRule, measured: Measured, ledger: Ledger) ->
         ledger: has the article's setting and the width of its bands.
     """
     items = measured.items(claim, absolute=rule.kind == "absolute", of=rule.of)
-    return [_part(claim, rule, item, measured, ledger) for item in items]
+    return [part_of(claim, rule, item, measured, ledger) for item in items]
 
 
-def _part(claim: Claim, rule: NumberRule, item: Item, measured: Measured, ledger: Ledger) -> Part:
+def part_of(claim: Claim, rule: NumberRule, item: Item, measured: Measured, ledger: Ledger) -> Part:
+    """A rule of numbers, applied to one thing.
+
+    Args:
+        claim: of the ledger.
+        rule: of the claim, or a number that its words stand for.
+        item: what was measured.
+        measured: the run.
+        ledger: has the article's setting and the width of its bands.
+    """
     part = Part(rule.kind, rule.by, item.of, "inconclusive", "", unit=item.unit,
                 counts=item.counts, alike=item.alike, rule=rule)  # fmt: skip
     if item.estimate is None:

@@ -10,6 +10,7 @@ from heavyweight.article.claim import Answer, Asks, Claim
 from heavyweight.article.rules import Probe
 from heavyweight.claims import gpu
 from heavyweight.claims.measured import Measured
+from heavyweight.claims.numbers import part_of
 from heavyweight.claims.verdict import Part
 from heavyweight.estimates import probes_over_blocks
 from heavyweight.estimates.kv_cache import kv_cache_frame, kv_waste_by_block
@@ -32,7 +33,10 @@ def judge(claim: Claim, rule: Probe, measured: Measured) -> list[Part]:
     if claim.id == "T1":
         return [gpu.ranks(rule, measured.assessment)]
     if claim.id == "D7":
-        return gpu.control(rule, measured.assessment)
+        return [
+            part_of(claim, acts, item, measured, measured.ledger)
+            for item, acts in gpu.control(measured.assessment)
+        ]
     asks = claim.asks
     if asks is None:
         return [_nothing(rule, claim.quantity, f"It needs a probe: {claim.quantity}.")]
