@@ -8,7 +8,7 @@ import dataclasses
 from heavyweight.article.claim import Answer
 from heavyweight.article.rules import Condition, Probe, Threshold
 from heavyweight.claims.experiments import peak_ratio
-from heavyweight.claims.items import Item, level_item, ratio_item
+from heavyweight.claims.items import Item, absent, level_item, ratio_item
 from heavyweight.claims.verdict import Part
 from heavyweight.estimates import Assessment
 from heavyweight.estimates.blocks import Load, by_block, over_sessions
@@ -73,18 +73,13 @@ def _saved(name: str, assessment: Assessment) -> Item:
     """What one quantisation saves."""
     arms = QUANTISED[name], SIXTEEN
     of = f"{name} against 16 bits, share of the weights' memory that is saved"
-    if missing := _gone(arms, assessment):
+    if missing := absent(arms, assessment):
         return Item(of, missing=missing)
     sides = [over_sessions(assessment, one, "weights_loaded_bytes") for one in arms]
     item = ratio_item(of, paired(arms, sides), assessment.run.blocks)
     if item.estimate is None:
         return item
     return dataclasses.replace(item, estimate=_rest(item.estimate), pairing=None)
-
-
-def _gone(arms: tuple[str, str], assessment: Assessment) -> str:
-    gone = [one for one in arms if one not in set(assessment.arms)]
-    return f"arm {' and '.join(gone)} is not in this run" if gone else ""
 
 
 def _rest(share: Estimate) -> Estimate:
@@ -108,7 +103,7 @@ def _set_memory(assessment: Assessment) -> Item:
     """The GPU's memory with a KV cache that flags size, over that which vLLM fills by itself."""
     arms = TOLD, FILLS
     of = " / ".join(map(assessment.label, arms)) + ", peak GPU memory"
-    if missing := _gone(arms, assessment):
+    if missing := absent(arms, assessment):
         return Item(of, missing=missing)
     if set(assessment.sessions["gpus"]) == {""}:
         return Item(of, missing="no GPU was measured")

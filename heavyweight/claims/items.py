@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from heavyweight.estimates import Assessment
 from heavyweight.estimates.blocks import INFINITE, Blocks, notes, say
 from heavyweight.estimates.pairing import Pairing
 from heavyweight.stats import Estimate, mean_log_t
@@ -47,6 +48,15 @@ class Item:
     curves: tuple[list[int], dict[int, np.ndarray]] | None = None
     unbroken: Estimate | None = None
     spread: float = 0.0
+
+
+def absent(arms: Collection[str], assessment: Assessment) -> str:
+    """Which of some arms a run lacks, in words; empty: none."""
+    gone = [arm for arm in arms if arm not in set(assessment.arms)]
+    if not gone:
+        return ""
+    named = " and ".join(gone)
+    return f"arms {named} are not in this run" if gone[1:] else f"arm {named} is not in this run"
 
 
 def ratio_item(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from heavyweight.article.claim import Claim
 from heavyweight.article.ledger import TUNED, Ledger
 from heavyweight.claims import experiments, gpu
-from heavyweight.claims.items import Item, level_item, one_kind, ratio_item, unfair
+from heavyweight.claims.items import Item, absent, level_item, one_kind, ratio_item, unfair
 from heavyweight.estimates import Assessment
 from heavyweight.estimates.blocks import (
     Load,
@@ -127,28 +127,28 @@ class Measured:
             absolute: a server's own number, and no ratio.
             of: which server or published number, where the rule says.
         """
-        if claim.measure == "cold_start":
-            return self._cold_starts(claim, absolute)
-        if claim.measure == "single_user":
-            return self._single_user(claim)
-        if claim.measure == "crossover":
-            return [self._crossover(contrast) for contrast in claim.contrasts]
-        if claim.measure == "throughput_growth":
-            return [self._growth(claim)]
-        if claim.measure == "goodput":
-            contrasts = map(self.arms, claim.contrasts)
-            return [experiments.goodput(claim, self.assessment, arms) for arms in contrasts]
-        if claim.measure == "peak_memory":
-            return [experiments.peak_memory(self._server_arm(claim, of), self.assessment)]
-        if claim.measure == "roofline_share":
-            arm = self._server_arm(claim, of)
-            return [gpu.roofline_share(self.assessment, arm, self._load(None)[0])]
+        run = self.assessment
+        ways: dict[str, Callable[[], list[Item]]] = {
+            "cold_start": lambda: self._cold_starts(claim, absolute),
+            "single_user": lambda: self._single_user(claim),
+            "crossover": lambda: [self._crossover(contrast) for contrast in claim.contrasts],
+            "throughput_growth": lambda: [self._growth(claim)],
+            "goodput": lambda: [
+                experiments.goodput(claim, run, self.arms(contrast)) for contrast in claim.contrasts
+            ],
+            "peak_memory": lambda: [experiments.peak_memory(self._server_arm(claim, of), run)],
+            "roofline_share": lambda: [
+                gpu.roofline_share(run, self._server_arm(claim, of), self._load(None)[0])
+            ],
+        }
+        if claim.measure in ways:
+            return ways[claim.measure]()
         if claim.id == "V7":
-            return gpu.saved(self.assessment)
+            return gpu.saved(run)
         if claim.id in experiments.SAME_KV:
-            return [experiments.memory_ratio(claim, self.assessment)]
+            return [experiments.memory_ratio(claim, run)]
         if claim.asks is not None:
-            return [experiments.probe_number(claim, claim.asks, self.assessment)]
+            return [experiments.probe_number(claim, claim.asks, run)]
         if claim.measure not in COLUMNS:
             return [Item(of or claim.quantity, missing="this run does not measure it")]
         column, unit, factor = COLUMNS[claim.measure]
@@ -192,9 +192,8 @@ class Measured:
 
     def _missing(self, arms: Sequence[str], column: str = "") -> str:
         """Why two arms, or one, cannot be asked at all."""
-        gone = [arm for arm in arms if arm not in set(self.assessment.arms)]
-        if gone:
-            return f"arm {' and '.join(gone)} is not in this run"
+        if gone := absent(arms, self.assessment):
+            return gone
         if column == "server_rss_bytes" and self.has_gpu:
             return "memory of the GPU was not measured"
         sessions = self.assessment.sessions
