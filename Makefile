@@ -88,7 +88,7 @@ analysis: $(READY) ## execute analysis/ over data/reference anew, and the README
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --ip 127.0.0.1 $$([ "$$(id -u)" = 0 ] && echo --allow-root) \
-	  notebooks/session.ipynb
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate notebooks/session.ipynb
 
 lock: $(READY) ## resolve requirements.lock anew
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -19,7 +19,7 @@ from heavyweight.errors import StoreError
 from heavyweight.figures.canvas import make
 from heavyweight.store import RunFolder, write_json
 from tests.recorded import GPU, QUIET, VLLM, write_beside
-from tests.synthetic import ARMS, fail, write_run
+from tests.synthetic import ARMS, MACHINE, fail, write_run
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,25 @@ def test_every_figure_says_its_setting_source_and_stamp(drawn, provenance):
         assert "16 out" in said, name
         assert provenance.machine in said, name
         assert provenance.versions in said, name
+
+
+@pytest.mark.parametrize(
+    ("flags", "gpus", "computes"),
+    [
+        (["avx2", "avx512f", "avx512_bf16"], [], " with AVX-512 BF16, 8 GiB"),
+        (["avx2", "avx512f"], [], " with AVX-512, 8 GiB"),
+        (["avx2"], [], " with AVX2, 8 GiB"),
+        ([], [], ", 8 GiB"),
+        (["avx2", "amx_bf16"], [{"name": "NVIDIA A40"}], ", 8 GiB, NVIDIA A40"),
+    ],
+)
+def test_the_setting_says_what_computes(tmp_path, flags, gpus, computes):
+    machine = MACHINE.model_copy(update={"cpu_flags": flags, "gpus": gpus})
+    run = write_run(
+        tmp_path / "run", users=(1,), blocks=1,
+        edit_session=lambda session: session.model_copy(update={"machine": machine}),
+    )  # fmt: skip
+    assert figures.Provenance.of(run).machine == f"2 cores of {MACHINE.cpu_model}{computes}"
 
 
 @pytest.mark.parametrize("word", ["WMW", "il", "throughput"])

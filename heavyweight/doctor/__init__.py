@@ -18,6 +18,7 @@ from heavyweight.doctor.finding import Finding
 from heavyweight.errors import StudyError
 from heavyweight.models import artefacts
 from heavyweight.paths import cache_dir, scrub
+from heavyweight.records import vector_units
 from heavyweight.servers import install_ollama, install_vllm
 from heavyweight.servers.installing import find, say
 from heavyweight.telemetry import nvml
@@ -188,9 +189,8 @@ def _cores() -> Finding:
 
 def _vectors() -> Finding:
     """What vLLM computes with where there is no GPU."""
-    names = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
     flags = machine.cpu_info()[1]
-    found = [words for flag, words in names.items() if flag in flags]
+    found = vector_units(flags)
     good = bool(machine.gpus()) or "avx512_bf16" in flags or "x86" not in platform.machine()
     return Finding(
         "vector units", ", ".join(found) or "not told", True if good else None,

@@ -8,7 +8,7 @@ import pandas as pd
 
 from heavyweight.errors import StoreError
 from heavyweight.kinds import SERVERS
-from heavyweight.records import Cell, Machine, Session, imported_from
+from heavyweight.records import Cell, Machine, Session, imported_from, vector_units
 from heavyweight.store import RunFolder
 from heavyweight.text import count_of
 
@@ -127,11 +127,18 @@ def _versions(sessions: list[Session]) -> str:
 def _machines(machines: list[Machine]) -> str:
     kinds = {machine.machine_id: machine for machine in machines}
     told = "; ".join(
-        f"{m.cpus} cores of {' '.join(m.cpu_model.split())}, {m.memory_bytes / 2**30:.0f} GiB"
+        f"{m.cpus} cores of {' '.join(m.cpu_model.split())}{_vectors(m)}, "
+        f"{m.memory_bytes / 2**30:.0f} GiB"
         + "".join(f", {gpu.get('name', 'GPU')}" for gpu in m.gpus)
         for _, m in sorted(kinds.items())
     )
     return told or "machine not told"
+
+
+def _vectors(machine: Machine) -> str:
+    """What it computes with where it has no GPU: vLLM is many times slower on AVX2."""
+    units = [] if machine.gpus else vector_units(machine.cpu_flags)
+    return f" with {units[0]}" if units else ""
 
 
 def _commit(commit: str | None, clean: bool | None) -> str:

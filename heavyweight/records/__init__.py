@@ -9,7 +9,15 @@ Times of requests are int64 nanoseconds from the cell's origin on the monotonic 
 the absolute stamp.
 """
 
-from heavyweight.records.base import SCHEMA_VERSION, Machine, Record, Software, measured, unit
+from heavyweight.records.base import (
+    SCHEMA_VERSION,
+    Machine,
+    Record,
+    Software,
+    measured,
+    unit,
+    vector_units,
+)
 from heavyweight.records.columns import (
     IMPORTED_SCHEMA,
     NOT_ALWAYS_TOLD,
@@ -81,6 +89,7 @@ __all__ = [
     "imported_from",
     "measured",
     "unit",
+    "vector_units",
 ]  # fmt: skip
 
 JSON_RECORDS: tuple[type[Record], ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,6 +37,13 @@ def measured(value: T | None) -> T:
     return value
 
 
+# What a server without a GPU multiplies matrices with; the fastest first.
+VECTOR_UNITS = {
+    "amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "avx512f": "AVX-512", "avx2": "AVX2",
+    "sve": "SVE", "asimd": "NEON",
+}  # fmt: skip
+
+
 class Software(Record):
     """A program that took part."""
 
@@ -60,3 +68,8 @@ class Machine(Record):
     virtual: bool = unit("whether a hypervisor is visible", default=False)
     python: str = unit("Python version")
     packages: dict[str, str] = unit("versions of the packages that touch the data")
+
+
+def vector_units(flags: Collection[str]) -> list[str]:
+    """Names of the vector units among a processor's flags, the fastest first."""
+    return [name for flag, name in VECTOR_UNITS.items() if flag in flags]
