@@ -66,7 +66,7 @@ AUDIT := .venv/audit/bin/python
 audit: $(READY) ## known vulnerabilities of all locked packages (asks the package index)
 	@[ -x $(AUDIT) ] || $(BIN)/uv venv --quiet --python $(BIN)/python .venv/audit
 	@$(BIN)/uv pip sync --quiet --require-hashes --python $(AUDIT) .ci/audit.lock
-	@$(AUDIT) .ci/audit.py requirements.lock .ci/audit.lock
+	@$(AUDIT) .ci/audit.py requirements.lock .ci/audit.lock heavyweight/servers/vllm-*.txt
 
 licences: $(READY) ## LICENSES.md anew, from the installed packages
 	@$(BIN)/python .ci/licences.py

@@ -18,10 +18,33 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ \\]+)", re.M)
 CLASSIFIER = "License :: "
 # Locked for other systems than Linux: read from their own packages by hand.
 ELSEWHERE = {"appnope": "BSD-2-Clause", "colorama": "BSD License", "pywinpty": "MIT"}
-HEAD = """# Licences of the locked packages
+# Installed or fetched beside the environment; read by hand from what each publishes of itself.
+BESIDE = (
+    ("Ollama", "a server", "MIT"),
+    ("vLLM", "a server; {lists} name its packages, {packages} with itself", "Apache-2.0"),
+    ("SmolLM2-135M-Instruct", "weights of the study", "Apache-2.0"),
+    ("Qwen3-8B", "weights of profiles for a GPU", "Apache-2.0"),
+    ("Granite-3.3-8B-Instruct", "weights of profiles for a GPU", "Apache-2.0"),
+    ("Llama-3.1-8B-Instruct", "weights of profiles for a GPU", "Llama 3.1 Community License"),
+)
+HEAD = """# Licences
 
-Written by `make licences`; `make check` holds it against `requirements.lock` and the installed
-packages. Heavyweight itself is under the Apache License 2.0 (`LICENSE`).
+Heavyweight itself is under the Apache License 2.0 (`LICENSE`). This list is written by `make
+licences`; `make check` holds it against `requirements.lock` and the installed packages.
+
+## Beside the environment
+
+Servers and weights are fetched by the study and are no part of it. This table is kept by hand, in
+`.ci/licences.py`; of the packages that come with vLLM each has a licence of its own, not listed
+here.
+
+| what | for | licence |
+|---|---|---|
+{beside}
+
+## Locked packages
+
+All that `requirements.lock` names: the study's own environment, and what its tests need.
 
 | package | version | licence |
 |---|---|---|
@@ -66,7 +89,20 @@ def table() -> tuple[str, list[str]]:
         unknown += [name] * (said is None or said == "not said")
         shown = (said or "not installed").replace("|", "\\|")
         rows.append(f"| {name} | {' or '.join(versions)} | {shown} |")
-    return HEAD + "\n".join(rows) + "\n", unknown
+    return HEAD.format(beside=beside()) + "\n".join(rows) + "\n", unknown
+
+
+def beside() -> str:
+    """The rows on what is installed beside the environment, with vLLM's packages counted."""
+    lists = sorted((ROOT / "heavyweight" / "servers").glob("vllm-*.txt"))
+    counts = [len(PIN.findall(path.read_text(encoding="utf-8"))) for path in lists]
+    told = {
+        "packages": " or ".join(map(str, counts)),
+        "lists": " or ".join(f"`{path.relative_to(ROOT).as_posix()}`" for path in lists),
+    }
+    return "\n".join(
+        f"| {name} | {use.format(**told)} | {licence} |" for name, use, licence in BESIDE
+    )
 
 
 def main(arguments: list[str]) -> int:

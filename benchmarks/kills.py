@@ -32,7 +32,7 @@ from heavyweight.store import CELL_FILE, RunFolder
 
 VICTIMS = ("command", "papermill", "kernel", "client", "server", "all", "power")
 COMMAND = [str(Path(sys.executable).parent / "heavyweight"), "study", "run"]
-ENDS_S = 180.0  # for a command whose session was killed to say so
+ENDS_S = 1800.0  # for a command to end; where its server was killed it measures all the rest
 SMALL = """
 [profiles.kills]
 about = "short cells, to be killed in"

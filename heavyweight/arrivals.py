@@ -95,8 +95,8 @@ class Schedule:
 def schedule(arrivals: Arrivals, seed: int, block: int, trace: Trace | None = None) -> Schedule:
     """The schedule of an open loop.
 
-    It ends before ``arrivals.seconds``, or with the last of ``arrivals.requests`` if that comes
-    first. The window ends with it.
+    It ends before ``arrivals.seconds``, or with the last of ``arrivals.requests`` or of the trace
+    if that comes first. The window ends with it.
 
     Args:
         arrivals: what was asked.
@@ -108,9 +108,11 @@ def schedule(arrivals: Arrivals, seed: int, block: int, trace: Trace | None = No
         BadInput: no request is due in the window, or more than 2**20 in all.
     """
     horizon_ns = None if arrivals.seconds is None else round(arrivals.seconds * NS_PER_S)
+    ends = False  # before the horizon
     if arrivals.process == "trace":
         assert trace is not None
         due_ns = _cut(trace.due_ns, horizon_ns, arrivals.requests)
+        ends = due_ns.size == trace.due_ns.size
     else:
         assert arrivals.rate_per_s is not None
         if arrivals.process == "constant":
@@ -122,9 +124,9 @@ def schedule(arrivals: Arrivals, seed: int, block: int, trace: Trace | None = No
             rng = stream(seed, "arrivals", block, load)
             due_ns = _renewal(rng, arrivals.rate_per_s, cv, horizon_ns, arrivals.requests)
     count = due_ns.size
-    full = arrivals.requests is not None and count >= arrivals.requests
+    ends = ends or (arrivals.requests is not None and count >= arrivals.requests)
     last_ns = int(due_ns[-1]) if count else 0
-    end_ns = last_ns if full or horizon_ns is None else horizon_ns
+    end_ns = last_ns if ends or horizon_ns is None else horizon_ns
     start_ns = round(arrivals.warmup_s * NS_PER_S)
     if not count or not (due_ns >= start_ns).any():
         raise BadInput(

@@ -62,7 +62,9 @@ Read a cell with any parquet reader:
     table = pq.read_table("data/reference/b01-ollama-q4/n0050-....parquet")
     cell = json.loads(table.schema.metadata[b"heavyweight"])
 
-A request belongs to the steady window when `window_start_ns < done_ns <= window_end_ns`.
+A request of a closed loop belongs to the steady window when it ended in it:
+`window_start_ns < done_ns <= window_end_ns`. One of an open loop belongs to it when it was due in
+it, whenever it ended: `window_start_ns <= due_ns <= window_end_ns`.
 A failed request is a row with its `error`; a missing value is null, never zero.
 
 A run that `heavyweight import` made of another tool's result files has `imported` in its run.json,

@@ -70,3 +70,11 @@ class SessionBusy(StudyError):
 
 class Stopped(StudyError):
     """The user asked to stop; what was finished is kept."""
+
+
+def by_name() -> dict[str, type[StudyError]]:
+    """All of them: what one process says of an error, another one raises."""
+    kinds = [StudyError]
+    for kind in kinds:  # it grows while it is gone through
+        kinds += kind.__subclasses__()
+    return {kind.__name__: kind for kind in kinds}

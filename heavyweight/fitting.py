@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from heavyweight.design import QUANTISED, Arm, Model, Profile, Study
 from heavyweight.errors import BadInput
 
-TENSOR_PARALLEL = "--tensor-parallel-size"  # of vLLM: ranks, each on a GPU of its own
+TENSOR_PARALLEL = ("--tensor-parallel-size", "-tp")  # of vLLM: ranks, each on a GPU of its own
+QUANTIZATION = ("--quantization", "-q")  # of vLLM
 SPREAD = "OLLAMA_SCHED_SPREAD"  # of Ollama: over all GPUs, even if one would hold the model
+
+
+def flag_value(flags: Sequence[str], *names: str) -> str | None:
+    """What flags give a name: the next word, or what stands after ``=``; the last one counts.
+
+    Args:
+        flags: of an arm.
+        names: all that mean the same; vLLM takes ``_`` for ``-`` in the long ones.
+
+    Returns:
+        None: it is not among them. Empty: it is, without a value.
+    """
+    found = None
+    for place, flag in enumerate(flags):
+        name, told, value = flag.partition("=")
+        if name.startswith("--"):
+            name = name.replace("_", "-")
+        if name in names:
+            found = value if told else (*flags, "")[place + 1]
+    return found
+
+
+def makes_fp8(arm: Arm) -> bool:
+    """Whether the server makes the weights FP8 while it loads them."""
+    return flag_value(arm.flags, *QUANTIZATION) == "fp8"
 
 
 def gpus_needed(arm: Arm) -> int:
@@ -15,11 +43,11 @@ def gpus_needed(arm: Arm) -> int:
     Raises:
         BadInput: the number of ranks is none.
     """
-    if TENSOR_PARALLEL in arm.flags:
-        given = (*arm.flags, "")[arm.flags.index(TENSOR_PARALLEL) + 1]
+    given = flag_value(arm.flags, *TENSOR_PARALLEL)
+    if given is not None:
         if not given.isdigit() or int(given) < 1:
             raise BadInput(
-                f"arm {arm.name}: {TENSOR_PARALLEL} {given}".rstrip(),
+                f"arm {arm.name}: {TENSOR_PARALLEL[0]} {given}".rstrip(),
                 "a whole number above 0",
                 "correct the flags in study.toml",
             )

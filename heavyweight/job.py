@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from heavyweight import design, identity, store
 from heavyweight.calibrations import InstrumentFolder
 from heavyweight.design import PlannedCalibration, PlannedSession, Profile, Step, Study
+from heavyweight.errors import StoreError
 from heavyweight.instrument import cells_of
 from heavyweight.load.address import is_loopback
 from heavyweight.parameters import Parameters
@@ -62,6 +64,33 @@ class Job:
         there = {(pair.setting, c.users, c.rate_per_s) for pair, c in cells.items()}
         planned = cells_of(step.users, step.rates)
         return {(one.setting, one.users, one.rate) for one in planned} <= there
+
+    def refuse_elsewhere(self, machine_id: str) -> None:
+        """Refuse to go on where another machine began what is left.
+
+        A block lies whole on one machine, since its servers are compared with each other; and a
+        cell is VALID only where the client's own error was measured.
+
+        Args:
+            machine_id: of this machine.
+
+        Raises:
+            StoreError: a block or the calibration was begun on another one.
+        """
+        left = self.left()
+        begun = []
+        if left and self.calibration and (one := InstrumentFolder.of(self.folder.path)).exists:
+            begun.append(("the calibration of the client", one.record.machine.machine_id))
+        blocks = {step.block for step in left if isinstance(step, PlannedSession)}
+        for folder in self.folder.sessions():
+            if (record := folder.record).block in blocks and record.machine_id is not None:
+                begun.append((f"block {record.block}", record.machine_id))
+        if others := [what for what, machine in begun if machine != machine_id]:
+            raise StoreError(
+                f"{others[0]} of run {self.folder.path.name} was measured on another machine",
+                "this one: what is compared is measured on one machine",
+                "go on with it there, or begin a run of this machine: --new",
+            )
 
     def left(self) -> list[Step]:
         """Steps that are still to be run or to be finished."""
@@ -161,8 +190,9 @@ def _fitting_name(runs: Path, record: Run, new: bool) -> str:
     names = run_names(runs, record.profile)
     if not new:
         for name in reversed(names):
-            if store.RunFolder.open(runs / name).same_plan(record):
-                return name
+            with suppress(StoreError):  # a run that cannot be read keeps its name
+                if store.RunFolder.open(runs / name).same_plan(record):
+                    return name
     number = int(names[-1].rpartition("-")[2]) + 1 if names else 1
     return f"{record.profile}-{number}"
 

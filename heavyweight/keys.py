@@ -12,8 +12,9 @@ import base64
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote
 
 from heavyweight.errors import BadInput
@@ -87,6 +88,43 @@ def refuse_literal(name: str, value: str) -> None:
                 "choose such a name",
             )
     expanded(name, value)
+
+
+def refuse_typed(where: str, values: Mapping[str, Any], flags: Sequence[str] = ()) -> None:
+    """Refuse a key that was typed where all is written down with the run.
+
+    Args:
+        where: of them, for the message.
+        values: by name; those within tables and lists are looked at, too.
+        flags: of a command line, ``--name value`` or ``--name=value``.
+
+    Raises:
+        BadInput: a name says that its value is a secret. No value is repeated.
+    """
+    told = {}
+    for flag, after in zip(flags, [*flags[1:], ""], strict=False):
+        if flag.startswith("-"):
+            name, _, value = flag.partition("=")
+            told[name] = value or after
+    for name, value in _named({**values, **told}):
+        if is_secret(name.lstrip("-").replace("-", "_")) and len(value) >= LEAST:
+            raise BadInput(
+                f"{where}: a value typed for {name}",
+                "no key: these settings are written down with the run",
+                "leave it out; `heavyweight load --header` takes a key from the environment",
+            )
+
+
+def _named(value: Any, name: str = "") -> Iterable[tuple[str, str]]:
+    """All texts of a table with the name that is nearest to each."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _named(item, str(key))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _named(item, name)
 
 
 def _variables(value: str) -> list[str]:

@@ -6,7 +6,12 @@ Both halves of the study read these tables. CONTRIBUTING.md adds one of each as 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+"""Of a run, an arm, a model or a profile: folders are named by them, and lead nowhere else."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,13 @@ import hashlib
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
 import psutil
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from heavyweight.records import Machine
 from heavyweight.telemetry import nvml
@@ -28,6 +31,7 @@ PACKAGES = (
 )  # fmt: skip
 
 GIB = 2**30
+LOCK = Path(__file__).parents[1] / "requirements.lock"
 CPUINFO = Path("/proc/cpuinfo")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -104,6 +108,32 @@ def _version(package: str) -> str:
         return "absent"
 
 
+def installed_packages() -> dict[str, str]:
+    """Name, as packages are compared, and version of all that is installed beside this one."""
+    return {canonicalize_name(one.name): one.version for one in metadata.distributions()}
+
+
+def as_locked(lock: Path, installed: Mapping[str, str]) -> bool | None:
+    """Whether all packages that a lock asks for here are installed in its versions.
+
+    Args:
+        lock: a file of requirements, each with its hashes.
+        installed: as of :func:`installed_packages`; what the lock does not name does not count.
+
+    Returns:
+        None where there is no such file.
+    """
+    text = _read(lock)
+    if text is None:
+        return None
+    asked = [Requirement(line.rstrip(" \\")) for line in text.splitlines() if line[:1].isalnum()]
+    return all(
+        one.specifier.contains(installed.get(canonicalize_name(one.name), "0"), prereleases=True)
+        for one in asked
+        if one.marker is None or one.marker.evaluate()
+    )
+
+
 def machine_id(
     cpu_model: str, cpu_flags: list[str], cpus: int, memory: int, gpu_list: list[dict[str, str]]
 ) -> str:
@@ -127,6 +157,8 @@ def describe() -> Machine:
     model, flags = cpu_info()
     known = [flag for flag in FLAGS if flag in flags]
     cpus, memory, found = len(usable_cores()), memory_bytes(), gpus()
+    installed = installed_packages()
+    lines = "\n".join(f"{name}=={version}" for name, version in sorted(installed.items()))
     return Machine(
         machine_id=machine_id(model, known, cpus, memory, found),
         cpu_model=model,
@@ -139,4 +171,6 @@ def describe() -> Machine:
         virtual="hypervisor" in flags,
         python=platform.python_version(),
         packages={name: _version(name) for name in PACKAGES},
+        packages_sha256=hashlib.sha256(lines.encode()).hexdigest(),
+        as_locked=as_locked(LOCK, installed),
     )

@@ -10,6 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from heavyweight.design import Arm, did_you_mean
 from heavyweight.errors import BadInput
+from heavyweight.keys import refuse_typed
+from heavyweight.kinds import Name
 from heavyweight.load.address import server_root
 
 PLAIN = (str, int, float, bool, list, tuple, dict, type(None))
@@ -28,7 +30,6 @@ def _from_text(value: Any) -> Any:
 
 Users = Annotated[int, Field(ge=1, strict=True)]
 Rate = Annotated[float, Field(gt=0)]
-RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
 
 
 class NotebookParameters(BaseModel):
@@ -94,7 +95,7 @@ class Parameters(NotebookParameters):
 
     arm: str = Field(strict=True)
     profile: str = Field(default="quick", strict=True)
-    run: RunName = "by-hand"
+    run: Name = "by-hand"
     block: int = Field(default=1, ge=1, le=99, strict=True)
     order: int = Field(default=1, ge=1, strict=True)
     users: Annotated[list[Users] | None, BeforeValidator(_from_text)] = None
@@ -124,6 +125,7 @@ class Parameters(NotebookParameters):
                 "to be used with an arm whose server is not started by the study",
                 "use the arm 'openai'",
             )
+        refuse_typed("extra_body", self.extra_body or {})
         changed = arm.model_copy(update=given)
         if not changed.started and not changed.base_url:
             raise BadInput(
@@ -149,7 +151,7 @@ class InstrumentParameters(NotebookParameters):
     """
 
     profile: str = Field(default="quick", strict=True)
-    run: RunName = "by-hand"
+    run: Name = "by-hand"
     users: Annotated[list[Users] | None, BeforeValidator(_from_text)] = None
     rates: Annotated[list[Rate] | None, BeforeValidator(_from_text)] = None
     seconds: float | None = Field(default=None, gt=0)

@@ -15,6 +15,7 @@ import psutil
 
 from heavyweight.errors import BadInput
 from heavyweight.keys import hidden
+from heavyweight.kinds import EXPERIMENTS, SERVERS
 
 STUDY_FILE = "study.toml"
 ELSEWHERE = "<server>"  # in place of another machine's name
@@ -102,9 +103,17 @@ def _replacements(cache: str, root: str | None) -> tuple[tuple[re.Pattern[str], 
         # In JSON the end of a line before a word is a letter: \n.
         (re.compile(rf"(?:(?<![\w.-])|(?<=\\[nrt])){re.escape(word)}(?![\w-])"), name)
         for word, name in words
-        if len(word) > 2 and word.lower() not in generic
+        if len(word) > 2 and word.lower() not in generic | _own_words()
     ]
     return tuple(rules)
+
+
+def _own_words() -> set[str]:
+    """What the study's records say by themselves: a machine or user may well be called ollama."""
+    from heavyweight.records import JSON_RECORDS  # not above: the command starts sooner without it
+
+    fields = {name for record in JSON_RECORDS for name in record.model_fields}
+    return {"heavyweight", "study", *SERVERS, *EXPERIMENTS, *fields}
 
 
 def scrub(text: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from heavyweight.errors import StoreError
 from heavyweight.records import SCHEMA_VERSION, TELEMETRY_SCHEMA, Telemetry
-from heavyweight.store import METADATA_KEY, write_table
+from heavyweight.store import METADATA_KEY, refuse_other_schema, write_table
 
 SUFFIX = ".telemetry.parquet"
 
@@ -70,7 +70,9 @@ class Recording:
         try:
             words = [f.name for f in TELEMETRY_SCHEMA if pa.types.is_dictionary(f.type)]
             table = pq.read_table(path, read_dictionary=words, page_checksum_verification=True)
-            record = Telemetry.model_validate_json((table.schema.metadata or {})[METADATA_KEY])
+            told = (table.schema.metadata or {})[METADATA_KEY]
+            refuse_other_schema(told, f"{path.parent.name}/{path.name}")
+            record = Telemetry.model_validate_json(told)
             return cls(record, table.cast(TELEMETRY_SCHEMA))
         except (pa.ArrowException, OSError, KeyError, ValueError, ValidationError) as error:
             raise StoreError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from heavyweight.design import Profile, Study
 from heavyweight.errors import StoreError
 from heavyweight.parameters import InstrumentParameters, Parameters
 from heavyweight.records import Run
-from heavyweight.store import RunFolder
+from heavyweight.store import RUN_FILE, RunFolder
 
+OTHER_NAME = "choose another name with the parameter run"
 BY_HAND = "by-hand"  # in place of a profile's name: sessions executed by themselves
 
 
@@ -80,23 +82,25 @@ def open_run(root: Path, study: Study, profile: Profile, parameters: Parameters)
     """
     path = root / parameters.runs / parameters.run
     users = parameters.users or profile.users
-    if (path / "run.json").exists():
+    if (path / RUN_FILE).exists():
         folder = RunFolder.open(path)
         run = folder.run
         if run.profile != BY_HAND:
-            if parameters.arm not in run.arms or not set(users) <= set(run.users):
-                raise StoreError(
-                    f"run {run.run!r} was planned without {parameters.arm} at {users} users",
-                    f"one of {', '.join(run.arms)} at some of {run.users} users",
-                    "choose another name with the parameter run",
-                )
+            _refuse_unplanned(run, parameters, users)
             return folder
+        if run.experiment != profile.experiment:
+            raise StoreError(
+                f"run {run.run!r} measures the experiment {run.experiment}",
+                f"one of {profile.experiment}",
+                OTHER_NAME,
+            )
         arms = list(dict.fromkeys([*run.arms, parameters.arm]))
         grown = run_record(parameters.run, root, study, profile, arms=arms, label=BY_HAND)
         grown = grown.model_copy(
             update={
                 "blocks": max(run.blocks, parameters.block),
                 "users": sorted({*run.users, *users}),
+                "contrasts": {**run.contrasts, **grown.contrasts},
                 # Of profiles that differ in their lengths, no load has all.
                 "lengths": run.lengths if run.lengths == profile.lengths else [],
                 "created_utc": run.created_utc,
@@ -108,12 +112,29 @@ def open_run(root: Path, study: Study, profile: Profile, parameters: Parameters)
     return RunFolder.create(path, record)
 
 
+def _refuse_unplanned(run: Run, parameters: Parameters, users: Sequence[int]) -> None:
+    """Refuse a session that a planned run does not have."""
+    if parameters.arm not in run.arms or not set(users) <= set(run.users):
+        raise StoreError(
+            f"run {run.run!r} was planned without {parameters.arm} at {users} users",
+            f"one of {', '.join(run.arms)} at some of {run.users} users",
+            OTHER_NAME,
+        )
+    if parameters.profile != run.profile or parameters.block > run.blocks:
+        raise StoreError(
+            f"run {run.run!r} was planned without block {parameters.block} of the profile"
+            f" {parameters.profile}",
+            f"one of {run.blocks} blocks of {run.profile}",
+            OTHER_NAME,
+        )
+
+
 def open_run_to_calibrate(
     root: Path, study: Study, profile: Profile, parameters: InstrumentParameters
 ) -> RunFolder:
     """The run folder that a calibration belongs to; made, without arms, where there is none."""
     path = root / parameters.runs / parameters.run
-    if (path / "run.json").exists():
+    if (path / RUN_FILE).exists():
         return RunFolder.open(path)
     record = run_record(parameters.run, root, study, profile, arms=[], label=BY_HAND)
     users = sorted(parameters.users or profile.users)

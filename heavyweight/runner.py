@@ -20,29 +20,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from heavyweight import processes, progress, sealing, store
+from heavyweight import machine, processes, progress, sealing, store
 from heavyweight.design import PlannedCalibration, Step
-from heavyweight.errors import (
-    BadInput,
-    NotInstalled,
-    NotReady,
-    PortTaken,
-    ServerError,
-    SessionBusy,
-    Stopped,
-    StoreError,
-    StudyError,
-)
+from heavyweight.errors import ServerError, SessionBusy, Stopped, StoreError, StudyError, by_name
 from heavyweight.job import Job, elsewhere, without_hosts
 from heavyweight.paths import scrub
 from heavyweight.servers.lock import SessionLock
 
 State = Callable[[Step, dict[str, Any]], None]
 NOTEBOOK = "notebooks/{}.ipynb"
-KINDS: dict[str, type[StudyError]] = {
-    kind.__name__: kind
-    for kind in (BadInput, NotInstalled, SessionBusy, Stopped, ServerError, NotReady, PortTaken)
-}
 LOCK_FILE = ".lock"
 STOP_PATIENCE_S = 90.0
 POLL_S = 0.25
@@ -72,6 +58,7 @@ def execute(job: Job, on_state: State) -> list[ServerError]:
         SessionLock().await_orphan()
         scrub_left_over(job.folder.path)
         sealing.seal(job.folder)  # refuses what is not as it was measured
+        job.refuse_elsewhere(machine.describe().machine_id)
         (job.folder.path / progress.STOP_FILE).unlink(missing_ok=True)
         for step in job.left():
             _refuse_full_disk(job.folder.path)
@@ -244,7 +231,7 @@ def _failure(step: Step, state: dict[str, Any], log: Path) -> StudyError:
     _refuse_full_disk(log.parent)  # who could not write could not say so either
     store.write_text(log, scrub(log.read_text(encoding="utf-8", errors="replace")))
     if state.get("error"):
-        kind = KINDS.get(str(state.get("kind")), StudyError)
+        kind = by_name().get(str(state.get("kind")), StudyError)
         return kind(f"{step.name}: {state['error']}")
     tail = log.read_text(encoding="utf-8").strip().splitlines()[-8:]
     return StudyError(

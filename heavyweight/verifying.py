@@ -6,6 +6,8 @@ analyses that are committed with the outputs of a reference run, and the README.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 import tempfile
@@ -23,12 +25,15 @@ from nbformat import NotebookNode
 from heavyweight import readme, report, sealing
 from heavyweight.errors import StoreError, StudyError
 from heavyweight.estimates import Assessment, assess
+from heavyweight.figures import Provenance
 from heavyweight.paths import study_root
 from heavyweight.store import RunFolder
 
 NOT_SEALED = "it was never sealed: nobody can tell whether its files are as they were measured"
 PAGE = "report.html"
 SHOWN = 70  # characters of a difference
+VALIDITY = ("tables.cells(", "tables.failed_checks(")  # cells of an analysis that tell of checks
+CSV = "data:text/csv;base64,"
 _RUN = re.compile(r'^run: str = "([^"]+)"', re.M)
 
 
@@ -65,9 +70,16 @@ def verify(run_path: Path, progress: report.Progress | None = None) -> list[Held
     tell("reading every file")
     found = [_checksums(folder), _description(folder), _limits(folder)]
     assessment = assess(folder)
-    found += [_records(assessment), _validity(assessment)]
+    found.append(_records(assessment))
+    try:
+        Provenance.of(folder)
+    except StoreError as error:
+        if not assessment.problems:
+            raise  # nothing is damaged: there is nothing yet
+        return [*found, Held("analyses", False, f"cannot be computed: {error.found}")]
     with tempfile.TemporaryDirectory(prefix="heavyweight-verify-") as place:
         notebooks = report.executed_over(folder, Path(place), progress)
+    found.append(_validity(folder, assessment, notebooks))
     for name, notebook in notebooks.items():
         found += _analysis(folder, name, notebook)
     found += _page(folder, list(notebooks.values()))
@@ -101,6 +113,8 @@ def _description(folder: RunFolder) -> Held:
         return Held(sealing.CRATE_FILE, None, "there is none: the run was never sealed")
     try:
         said, now = (_entities(text) for text in (path.read_text("utf-8"), described(folder)))
+    except StoreError as error:  # of a record that it would be made of
+        return Held(sealing.CRATE_FILE, False, error.found)
     except (ValueError, KeyError, TypeError) as error:
         return Held(sealing.CRATE_FILE, False, f"cut off or no RO-Crate ({type(error).__name__})")
     apart = sorted(name for name in said.keys() | now.keys() if said.get(name) != now.get(name))
@@ -136,15 +150,27 @@ def _records(assessment: Assessment) -> Held:
     return Held("records", not problems, "; ".join(problems) if problems else told)
 
 
-def _validity(assessment: Assessment) -> Held:
+def _validity(
+    folder: RunFolder, assessment: Assessment, notebooks: dict[str, NotebookNode]
+) -> Held:
+    """The VALID cells and the failed checks, beside what the executed analyses say of them."""
     cells = assessment.cells
-    valid = int(cells["valid"].sum())
     word = "failed no check" if assessment.run.imported else "are VALID"
-    return Held("validity", True, f"{valid} of {len(cells)} cells {word}, recomputed")
+    told = f"{int(cells['valid'].sum())} of {len(cells)} cells {word}, recomputed"
+    compared = 0
+    for name, now in notebooks.items():
+        for what, path in _said_before(folder, name):
+            said, says = (_outputs(one, VALIDITY) for one in (_read(path), now))
+            if difference := _difference(said, says):
+                return Held("validity", False, f"{what} {difference}")
+            compared += len(says)
+    if not compared:
+        return Held("validity", None, f"{told}; no executed analysis says it")
+    return Held("validity", True, f"{told}, and {compared} tables of them say the same")
 
 
-def _analysis(folder: RunFolder, name: str, now: NotebookNode) -> Iterable[Held]:
-    """An analysis as it was executed before, beside what it says now."""
+def _said_before(folder: RunFolder, name: str) -> list[tuple[str, Path]]:
+    """The copies of an analysis that were executed over the run before, and how they are called."""
     root = study_root()
     committed = root / "analysis" / f"{name}.ipynb"
     kept = folder.path / report.REPORT / f"{name}.ipynb"
@@ -152,6 +178,12 @@ def _analysis(folder: RunFolder, name: str, now: NotebookNode) -> Iterable[Held]
     default = _RUN.search("\n".join(c.source for c in _read(committed).cells[:3]))
     if default and (root / default[1]).resolve() == folder.path.resolve():
         places.append((f"analysis/{name}.ipynb", committed))
+    return places
+
+
+def _analysis(folder: RunFolder, name: str, now: NotebookNode) -> Iterable[Held]:
+    """An analysis as it was executed before, beside what it says now."""
+    places = _said_before(folder, name)
     if not places:
         yield Held(f"analysis/{name}.ipynb", None, "was never executed over this run before")
     for what, path in places:
@@ -172,10 +204,10 @@ def _read(path: Path) -> NotebookNode:
         ) from error  # fmt: skip
 
 
-def _outputs(notebook: NotebookNode) -> list[str]:
-    """What the cells of a notebook say; of a figure its description and its data."""
+def _outputs(notebook: NotebookNode, of: tuple[str, ...] = ("",)) -> list[str]:
+    """What the cells that begin so say; of a figure its description and its data."""
     found = []
-    for cell in notebook.cells:
+    for cell in (one for one in notebook.cells if one.source.startswith(of)):
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             texts = [output.get("text", ""), data.get("text/plain", ""), data.get("text/html", ""),
@@ -186,16 +218,24 @@ def _outputs(notebook: NotebookNode) -> list[str]:
 
 def _difference(said: list[str], says: list[str]) -> str:
     """The first line in which two sets of texts differ; empty: none."""
+    form = ""
     for before, now in zip_longest(said, says, fillvalue=""):
         for old, new in zip_longest(before.splitlines(), now.splitlines(), fillvalue=""):
-            if old != new:
-                return f"said {_short(old)}, and recomputed it is {_short(new)}"
-    return ""
+            plain = [re.sub(r"<[^>]+>", "", text).strip() for text in (old, new)]
+            if old != new and plain[0] == plain[1]:
+                form = "the same words in another form"
+            elif old != new:
+                same = next((i for i, (a, b) in enumerate(zip(*plain, strict=False)) if a != b), 0)
+                shown = [_short(text, same) for text in plain]
+                return f"said {shown[0]}, and recomputed it is {shown[1]}"
+    return form
 
 
-def _short(text: str) -> str:
-    text = re.sub(r"<[^>]+>", "", text).strip()
-    return repr(text[:SHOWN] + ("..." if len(text) > SHOWN else ""))
+def _short(text: str, same: int) -> str:
+    """As much of a text as is shown of one, with where it ceases to be the same as the other."""
+    begin = max(0, min(same - SHOWN // 3, len(text) - SHOWN))
+    end = begin + SHOWN
+    return repr("..." * bool(begin) + text[begin:end] + "..." * (len(text) > end))
 
 
 def _page(folder: RunFolder, notebooks: list[NotebookNode]) -> Iterable[Held]:
@@ -211,14 +251,24 @@ def _page(folder: RunFolder, notebooks: list[NotebookNode]) -> Iterable[Held]:
 
 
 def _words(html: str) -> str:
-    """What a page says, line by line, with the descriptions of its figures."""
+    """What a page says, line by line, with the descriptions of its figures and their data."""
     soup = BeautifulSoup(html, "html.parser")
     for image in soup.find_all("img"):
         image.replace_with(f"\n{image.get('alt', '')}\n")
+    for link in soup.find_all("a", href=re.compile(f"^{CSV}")):
+        link.append(f"\n{_decoded(str(link['href']))}\n")
     for element in soup.find_all(["style", "script"]):
         element.decompose()
     lines = (line.strip() for line in soup.get_text("\n").splitlines())
     return "\n".join(line for line in lines if line)
+
+
+def _decoded(link: str) -> str:
+    """The text of a data link; of one that is none, the link itself."""
+    try:
+        return base64.b64decode(link.removeprefix(CSV), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return link
 
 
 def _readme(folder: RunFolder) -> Iterable[Held]:

@@ -37,6 +37,15 @@ WORDS = tuple(_WORDS.split())
 TASK_TOKENS = 54  # chat template, name and task without further words (measured on SmolLM2)
 INDEX_BITS = 20  # requests of one load
 
+RESERVED = {
+    "starts": range(0, 900),  # the first request after each start of a session's server
+    "offline": range(900, 1_000),
+    "kv_cache": range(1_000, 2_000),
+    "contributing": range(2_000, 3_000),  # the example of CONTRIBUTING.md
+    "settling": range(3_000, 4_000),  # those that wait for a server to be idle
+}
+"""Who asks prompts of no load (users = 0), and their indices: none is asked twice in a session."""
+
 SYSTEM = "{name}: this is your name. You are a patient teller of long stories."
 TASK = "Tell a very long story with many different scenes about these things, one after the other:"
 

@@ -238,6 +238,10 @@ def test_a_trace_counts_from_its_first_time_on(text: str, tmp_path: Path) -> Non
     cut = schedule(Arrivals(process="trace", trace=file, seconds=0.5), 1, 1, trace)
     assert len(cut) == 2
     assert cut.window_ns == (0, 500_000_000)
+    short = schedule(Arrivals(process="trace", trace=file, seconds=60), 1, 1, trace)
+    assert len(short) == 3
+    assert short.window_ns == (0, 873_456_789), "it ends with the trace, not in a minute"
+    assert short.mean_rate_per_s == pytest.approx(3 / 0.873456789)
 
 
 def test_a_trace_may_say_how_long_requests_are(tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from heavyweight import estimates, tables
 from heavyweight.cli.app import app
+from heavyweight.records import Session
 from tests.command import ROOT, heavyweight
+from tests.synthetic import write_run
 
 COMMAND = Path(sys.executable).parent / "heavyweight"
 VLLM = "tests/data/imports/vllm-closed.json"
@@ -131,3 +134,22 @@ def test_readings_of_documents_are_told_even_where_nothing_is_installed() -> Non
     done = CliRunner().invoke(app, ["documents"])
     assert done.exit_code == 0
     assert "not installed here" in done.output
+
+
+@pytest.mark.parametrize(("ports", "code"), [([], 0), ([46923, 29500], 1)])
+def test_a_server_that_others_may_reach_does_not_pass(
+    tmp_path: Path, ports: list[int], code: int
+) -> None:
+    def opened(session: Session) -> Session:
+        return session.model_copy(update={"starts": [one.model_copy(update={"open_ports": ports})
+                                                     for one in session.starts]})  # fmt: skip
+
+    run = write_run(tmp_path / "run", users=(1,), blocks=1, edit_session=opened)
+    done = CliRunner().invoke(app, ["study", "check", str(run.path)])
+    assert done.exit_code == code, done.output
+    assert ("29500, 46923" in done.output) == bool(ports)
+    told = tables.failures(estimates.assess(run))
+    assert told == (
+        "a server listened where other machines may reach it (port 29500, 46923), in 2 of 2"
+        " sessions." if ports else ""
+    )  # fmt: skip

@@ -44,6 +44,9 @@ def test_the_profiles_are_those_that_the_readme_names(study: design.Study) -> No
         ('server = "ollama"', 'server = "olama"', "server"),
         ("seed = 20260519", "seed = -1", "seed"),
         ("schema = 1", "schema = 2", "schema"),
+        ("[arms.ollama-q4]", '[arms."ollama/../../q4"]', "arms"),
+        ("[models.smollm2-135m]", '[models."../smollm2-135m"]', "models"),
+        ("[profiles.aa]", '[profiles."/aa"]', "profiles"),
         ("schema = 1", "schema = = 1", "not TOML"),
         ('emulate = { api = "ollama", ttft_ms = 20, itl_ms = 2 }\n', "", "emulate"),
     ],
@@ -173,3 +176,33 @@ def test_a_field_that_came_later_counts_where_it_is_set(study: design.Study) -> 
         for one in (arm, arm.model_copy(update={"kv_tokens": 16_384}))
     )
     assert base != sized
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'env = { HF_TOKEN = "typed-by-hand" }',
+        'flags = ["--api-key", "typed-by-hand"]',
+        'flags = ["--api-key=typed-by-hand"]',
+        'extra_body = { auth = [{ "api-key" = "typed-by-hand" }] }',
+    ],
+)
+def test_a_key_that_was_typed_is_refused_and_not_repeated(tmp_path: Path, line: str) -> None:
+    """What an arm says is copied into the run, and a run is given away."""
+    path = tmp_path / "study.toml"
+    arm = f'[arms.own]\nlabel = "own"\nserver = "openai"\nartefact = "none"\n{line}\n\n'
+    path.write_text(TEXT.replace("[profiles.smoke]", arm + "[profiles.smoke]", 1))
+    with pytest.raises(BadInput, match="arm 'own': a value typed for") as error:
+        design.load_study(path)
+    assert "typed-by-hand" not in str(error.value)
+
+
+def test_words_that_only_sound_like_keys_are_let_through(tmp_path: Path) -> None:
+    arm = (
+        '[arms.own]\nlabel = "own"\nserver = "openai"\nartefact = "none"\n'
+        'flags = ["--max-num-batched-tokens", "20480000", "--tokenizer", "a-tokenizer"]\n'
+        "extra_body = { max_tokens = 5, stop_token_ids = [1, 2] }\n\n"
+    )
+    path = tmp_path / "study.toml"
+    path.write_text(TEXT.replace("[profiles.smoke]", arm + "[profiles.smoke]", 1))
+    assert design.load_study(path).arm("own").flags[1] == "20480000"

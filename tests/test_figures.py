@@ -16,8 +16,9 @@ from matplotlib.text import Text
 from heavyweight import estimates, figures
 from heavyweight.article import load_article
 from heavyweight.errors import StoreError
-from heavyweight.figures.canvas import make
+from heavyweight.figures.canvas import arms_in, make
 from heavyweight.store import RunFolder, write_json
+from heavyweight.tables import number
 from tests.recorded import GPU, QUIET, VLLM, write_beside
 from tests.synthetic import ARMS, MACHINE, fail, write_run
 
@@ -314,3 +315,36 @@ def test_a_name_with_dollar_signs_is_a_name_and_no_formula(folder, assessment, p
     figure = figures.throughput(estimates.throughput_table(assessment), assessment.cells, named)
     assert figure.png()
     assert name in words(figure)
+
+
+def test_a_run_that_compares_no_two_servers_says_so(provenance):
+    figure = figures.ratio({}, {}, provenance)
+    assert "this run compares no two servers" in words(figure)
+    assert figure.alt.startswith("This run compares no two servers. Setting:")
+    assert figure.csv() == ""
+    assert figure.png()
+
+
+def test_a_contrast_without_a_closed_loop_says_so(assessment, provenance):
+    none = {"A": estimates.ratio_table(assessment, "A").iloc[:0]}
+    figure = figures.ratio(none, assessment.run.contrasts, provenance)
+    assert "no closed loop" in words(figure)
+
+
+def test_a_ratio_without_an_interval_is_in_the_description(tmp_path):
+    run = write_run(tmp_path / "run", users=(1, 4), blocks=1)
+    assessment, provenance = estimates.assess(run), figures.Provenance.of(run)
+    table = estimates.ratio_table(assessment, "A")
+    assert table["low"].isna().all()
+    figure = figures.ratio({"A": table}, assessment.run.contrasts, provenance)
+    told = [f"{number(r.ratio)} at {r.users}" for r in table.itertuples()]
+    assert len(told) == 2
+    assert ", ".join(told) in figure.alt
+    assert "nan" not in figure.alt
+
+
+def test_arms_stand_in_the_order_of_the_plan(provenance):
+    first, second = provenance.labels
+    table = pd.DataFrame({"arm": [second, first, second, "not of this run"]})
+    assert arms_in(provenance, table) == [first, second]
+    assert arms_in(provenance, table[:1]) == [second]

@@ -9,7 +9,7 @@ import pytest
 from heavyweight.claims import gpu
 from heavyweight.design import Arm, load_study
 from heavyweight.errors import BadInput
-from heavyweight.fitting import fitting, gpus_needed, left_out
+from heavyweight.fitting import fitting, flag_value, gpus_needed, left_out, makes_fp8
 
 STUDY = load_study(Path(__file__).parents[1] / "study.toml")
 FULL = STUDY.profile("gpu-full")
@@ -23,6 +23,38 @@ def vllm(*flags: str) -> Arm:
 def test_an_arm_says_by_its_own_flags_how_many_gpus_it_needs() -> None:
     assert {name for name, arm in STUDY.arms.items() if gpus_needed(arm) == 2} == TWO
     assert gpus_needed(vllm("--enforce-eager", "--tensor-parallel-size", "4")) == 4
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--tensor-parallel-size", "2"), ("--tensor-parallel-size=2",), ("-tp", "2"), ("-tp=2",),
+        ("--tensor_parallel_size", "2"), ("--tensor_parallel_size=2",), ("-tp", "4", "-tp", "2"),
+        ("--enforce-eager", "-tp", "2", "--seed=4"),
+    ],
+)  # fmt: skip
+def test_a_number_of_ranks_may_be_written_in_many_ways(flags: tuple[str, ...]) -> None:
+    assert gpus_needed(vllm(*flags)) == 2
+
+
+def test_the_value_of_a_flag() -> None:
+    assert flag_value(["--a", "1"], "--a") == "1"
+    assert flag_value(["--a=b=c"], "--a") == "b=c"
+    assert flag_value(["--ab=1", "--a-b", "2"], "--a") is None
+    assert flag_value(["--b", "1", "--a"], "--a", "-a") == ""
+    assert flag_value(["--a="], "--a") == ""
+    assert flag_value([], "--a") is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "made"),
+    [
+        (("--quantization", "fp8"), True), (("--quantization=fp8",), True), (("-q", "fp8"), True),
+        (("--quantization", "awq"), False), (("--kv-cache-dtype", "fp8"), False), ((), False),
+    ],
+)  # fmt: skip
+def test_weights_are_made_fp8_however_it_is_written(flags: tuple[str, ...], made: bool) -> None:
+    assert makes_fp8(vllm(*flags)) is made
 
 
 @pytest.mark.parametrize("given", [("many",), ("0",), ("-2",), ()])

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,3 +108,25 @@ def test_one_that_is_dying_is_a_death(session: Impatient, monkeypatch: pytest.Mo
     session.stop()
     assert (session.record.hangs, session.record.deaths) == (0, 1)
     assert len(session.record.starts) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "starts", "refused"),
+    [(0, 2, False), (0, 3, True), (3, 5, False), (3, 6, True)],
+)
+def test_only_starts_of_this_sitting_tell_that_a_server_dies_again_and_again(
+    before: int, starts: int, refused: bool
+) -> None:
+    """A session that was interrupted three times has as many starts, and no server that died."""
+    started: list[bool] = []
+    sitting: Any = SimpleNamespace(
+        server=SimpleNamespace(alive=lambda: False), path=Path("s"), _starts_before=before,
+        record=SimpleNamespace(starts=[None] * starts), _end_server=lambda: None,
+        _start_server=lambda: started.append(True),
+    )  # fmt: skip
+    if refused:
+        with pytest.raises(ServerError, match="died or hung in 3 starts"):
+            Session.revive(sitting)
+    else:
+        Session.revive(sitting)
+    assert bool(started) != refused

@@ -102,3 +102,16 @@ def test_gpus_are_named_with_memory_and_driver(monkeypatch):
     monkeypatch.setattr(nvml_library, "nvmlDeviceGetName", lambda handle: "NVIDIA A40")
     monkeypatch.setattr(nvml_library, "nvmlDeviceGetMemoryInfo", lambda handle: Memory)
     assert machine.gpus() == [GPU]
+
+
+def test_the_packages_are_those_of_the_lock(tmp_path):
+    installed = machine.installed_packages()
+    lines = [f"{name}=={installed[name]} \\\n    --hash=sha256:00" for name in ("numpy", "pandas")]
+    lines.append('no-such-package==1.0 ; sys_platform == "nowhere"')
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("\n".join(lines) + "\n")
+    assert machine.as_locked(lock, installed) is True
+    assert machine.as_locked(lock, installed | {"numpy": "0.1"}) is False
+    assert machine.as_locked(lock, {"numpy": installed["numpy"]}) is False
+    assert machine.as_locked(tmp_path / "none", installed) is None
+    assert machine.describe().packages_sha256 == machine.describe().packages_sha256 != ""

@@ -77,15 +77,32 @@ def test_the_page_fits_the_screen(browse, page, tmp_path, width):
     assert int(widths) >= 500, "a figure's text is legible on a phone too"
 
 
+def test_nothing_is_wider_than_a_sheet_of_paper(browse, page, tmp_path):
+    """What is printed cannot be moved sideways; the rules for print are applied on the screen."""
+    sheet = 703  # A4 without the margins of page.css: 186 mm at 96 pixels an inch
+    printed = tmp_path / "printed.html"
+    text = page.read_text(encoding="utf-8")
+    assert text.count("@media print {") == 1
+    printed.write_text(text.replace("@media print {", "@media all {"), encoding="utf-8")
+    right = "[...d.body.querySelectorAll('*')].map(e => e.getBoundingClientRect().right)"
+    assert float(measured(browse, printed, tmp_path, sheet, f"Math.max(...{right})")) <= sheet
+    shown = "[...d.querySelectorAll('nav, fieldset, figcaption, details')]"
+    hidden = f"{shown}.every(e => !e.checkVisibility())"
+    assert measured(browse, printed, tmp_path, sheet, hidden) == "true"
+
+
 def test_the_data_of_every_figure_is_one_click_away(browse, page, tmp_path):
     """A link below it saves them: the numbers are those that were drawn, and they have names."""
-    links = (
-        "[...d.querySelectorAll('figure')].map(f => f.querySelector('a[download]')).filter(Boolean)"
-    )
-    told = f"JSON.stringify({links}.map(a => [a.download, atob(a.href.split(',')[1])]))"
+    links = "[...d.querySelectorAll('figure')].map(f => [...f.querySelectorAll('a[download]')])"
+    each = "l => l.map(a => [a.download, atob(a.href.split(',')[1])])"
+    told = f"JSON.stringify({links}.map({each}))"
     saved = json.loads(html.unescape(measured(browse, page, tmp_path, 820, told)))
     assert len(saved) > 8
-    tables = {name: pd.read_csv(io.StringIO(text)) for name, text in saved}
+    without = [place for place, of_one in enumerate(saved) if len(of_one) != 1]
+    assert without == [1], "only the figure that holds no number: no claim is of emulated servers"
+    del saved[1]
+    tables = {name: pd.read_csv(io.StringIO(text)) for [[name, text]] in saved}
+    assert len(tables) == len(saved), "no two are saved under one name"
     assert not any(table.empty for table in tables.values()), [*tables]
     throughput = tables["throughput-by-concurrent-users.csv"]
     assert set(throughput["users"]) == {1, 4, 8, 50}

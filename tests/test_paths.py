@@ -38,3 +38,16 @@ def test_the_study_is_found_from_below_and_missed_elsewhere(tmp_path: Path) -> N
     assert paths.study_root(root / "data" / "article") == root
     with pytest.raises(BadInput, match=r"study\.toml"):
         paths.study_root(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ollama", "vllm", "coldstart", "server", "Session"])
+def test_who_is_called_like_the_studys_own_words_mauls_no_record(
+    somebody: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Ollama's installer makes a user of that name, and machines are named by what they serve."""
+    monkeypatch.setattr(getpass, "getuser", lambda: name)
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    paths._replacements.cache_clear()
+    text = '{"server": "ollama", "session": "b01-vllm", "experiment": "coldstart"}'
+    assert paths.scrub(text) == text
+    assert paths.scrub(f"{somebody}/x") == "~/x"

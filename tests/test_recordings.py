@@ -1,5 +1,7 @@
 """A cell's telemetry lies beside it, whole or not at all, and is taken for no cell."""
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from heavyweight.errors import StoreError
 from heavyweight.recordings import Recording, path_beside
 from heavyweight.records import TELEMETRY_QUANTITIES, TELEMETRY_SCHEMA
-from heavyweight.store import RunFolder
+from heavyweight.store import METADATA_KEY, RunFolder
 from tests.recorded import GPU, QUIET, VLLM, table, write_beside
 from tests.synthetic import write_run
 
@@ -52,6 +54,16 @@ def test_a_file_that_was_cut_off_is_refused(file):
 def test_another_parquet_file_is_refused(file):
     pq.write_table(pa.table({"at_ns": [1]}), path_beside(file.path))
     with pytest.raises(StoreError, match="telemetry of schema"):
+        Recording.beside(file.path)
+
+
+def test_telemetry_of_another_schema_is_named(file):
+    path = write_beside(file.path, file.cell, QUIET)
+    table = pq.read_table(path)
+    told = json.loads(table.schema.metadata[METADATA_KEY]) | {"schema_version": 1}
+    metadata = {METADATA_KEY: json.dumps(told).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    with pytest.raises(StoreError, match="is of schema 1"):
         Recording.beside(file.path)
 
 

@@ -13,6 +13,7 @@ import pytest
 from heavyweight import estimates, report, tables
 from heavyweight.article import latency_beside, load_article, throughput_beside
 from heavyweight.errors import StoreError, StudyError
+from heavyweight.figures import Provenance
 from heavyweight.kinds import EXPERIMENTS
 from heavyweight.paths import study_root
 from heavyweight.store import RunFolder, write_json
@@ -277,13 +278,34 @@ def test_contents_lead_somewhere(page):
         assert link.removeprefix("#") in ids or link.startswith("data:text/csv;")
 
 
-def test_who_should_use_what_is_said_of_real_servers_only(made):
+@pytest.fixture(scope="module")
+def real():
+    return estimates.assess(RunFolder.open(ROOT / "data" / "reference"))
+
+
+def test_who_should_use_what_is_said_of_real_servers_only(made, real):
     assert tables.advice(estimates.assess(made.run)) == ""  # emulated: nothing follows from it
-    real = estimates.assess(RunFolder.open(ROOT / "data" / "reference"))
     assert tables.advice(real) == (
         "For more tokens a second on this machine: vLLM BF16 at 2, 4, 8, 16, 32 and 50 users; "
         "Ollama Q4, 1 slot at 1 user."
     )
+
+
+def test_a_real_page_goes_from_the_advice_to_the_scoreboard_to_the_analyses(real):
+    """Made of the committed notebooks, as they were executed over the reference run."""
+    names = [name for name in STUDY if name != "audit"]
+    notebooks = [nbformat.read(ROOT / "analysis" / f"{name}.ipynb", as_version=4) for name in names]
+    html = report.page(notebooks, Provenance.of(real.folder), real, "68 claims")
+    advice = tables.advice(real)
+    assert advice
+    titles = [re.match(r"# (.+)", notebook.cells[0].source)[1] for notebook in notebooks]
+    assert titles[0] == "Verdicts"
+    marks = [f'<p class="advice"><strong>{advice}', '<p class="verdicts">', "<nav"]
+    marks += [f'<h1 id="{titles[0]}">', '<div class="board">']
+    marks += [f'<h1 id="{title.replace(" ", "-")}">' for title in titles[1:]]
+    places = [html.find(mark) for mark in marks]
+    assert -1 not in places, dict(zip(marks, places, strict=True))
+    assert places == sorted(places)
 
 
 @pytest.mark.notebook

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from heavyweight import runner
 from heavyweight.cli.reproduce import plan_of
-from heavyweight.errors import BadInput
+from heavyweight.errors import BadInput, ServerError, Stopped
 from heavyweight.estimates import assess, reproduction_table
+from heavyweight.job import Job
 from heavyweight.paths import STUDY_FILE
 from heavyweight.store import RunFolder
 from heavyweight.tables import reproduction
@@ -103,3 +107,81 @@ def test_the_reference_run_can_be_planned_anew() -> None:
     assert done.returncode == 0, done.stderr
     assert "reproduce-reference" in done.stdout
     assert not (STUDY.parent / "data" / "runs" / "reproduce-reference").exists()
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A checkout with one run, of the profile `emulated`."""
+    (tmp_path / STUDY_FILE).write_text(STUDY.read_text())
+    theirs = write_run(tmp_path / "data" / "runs" / "theirs", users=(1, 4), blocks=2)
+    (theirs.path / STUDY_FILE).write_text(STUDY.read_text())
+    return tmp_path
+
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """In place of the runner: steps that are left are measured by no clock.
+
+    Called with how many steps it does before it ends as given, it begins a list of what is done.
+    """
+    made = write_run(
+        tmp_path / "made" / "reproduce-theirs", users=(1, 4), blocks=2, seed=7, arms=SLOWER
+    )
+
+    def begin(steps: int | None = None, ends: Exception | None = None) -> list[str]:
+        done: list[str] = []
+
+        def execute(job: Job, on_state: object) -> list[ServerError]:
+            for step in job.left()[:steps]:
+                shutil.copytree(made.path / step.name, job.folder.path / step.name)
+                done.append(step.name)
+            if isinstance(ends, ServerError):
+                return [ends]
+            if ends:
+                raise ends
+            return []
+
+        monkeypatch.setattr(runner, "execute", execute)
+        return done
+
+    return begin
+
+
+def test_the_command_measures_goes_on_and_compares(study: Path, measured) -> None:
+    """Stopped after two steps, it says nothing of ratios; called again it measures what is left."""
+    first = measured(2, Stopped("stopped", "", "call again"))
+    stopped = heavyweight("reproduce", "theirs", cwd=study)
+    assert stopped.returncode == 130
+    assert "theirs: theirs" not in stopped.stdout
+    left = measured()
+    done = heavyweight("reproduce", "theirs", cwd=study)
+    assert done.returncode == 0, done.stderr
+    assert len(first) == 2
+    assert first[0] == "instrument"
+    sessions = [f"b{block:02d}-{arm.name}" for block in (1, 2) for arm in ARMS]
+    assert sorted(first + left) == sorted(["instrument", *sessions]), "nothing twice"
+    assert "theirs: theirs, on 2 cores" in done.stdout
+    assert "ours: reproduce-theirs, on 2 cores" in done.stdout
+    assert "Of 2 quotients with an interval" in done.stdout
+    assert "EMULATED" in done.stdout
+
+    again = measured()
+    told = heavyweight("reproduce", "theirs", "--json", cwd=study)
+    assert told.returncode == 0, told.stderr
+    assert again == []
+    assert "is complete: nothing to do" in told.stderr
+    ours = RunFolder.open(study / "data" / "runs" / "reproduce-theirs")
+    assert (ours.run.profile, ours.run.users, ours.run.blocks) == ("emulated", [1, 4], 2)
+    assert (ours.path / STUDY_FILE).read_text() == STUDY.read_text()
+
+
+def test_sessions_that_could_not_be_finished_are_told_and_nothing_is_compared(
+    study: Path, measured
+) -> None:
+    measured(1, ServerError("emulated-slots did not start"))
+    done = heavyweight("reproduce", "theirs", "--run", "mine", "--blocks", "1", cwd=study)
+    assert done.returncode == 2
+    assert "1 session(s) of mine could not be finished" in done.stderr
+    assert "emulated-slots did not start" in done.stderr
+    assert "theirs: theirs" not in done.stdout
+    assert RunFolder.open(study / "data" / "runs" / "mine").run.blocks == 1

@@ -12,6 +12,7 @@ from heavyweight.errors import StoreError
 from heavyweight.job import Job, planned_calibration, prepare_job
 from heavyweight.machine import usable_cores
 from heavyweight.parameters import Parameters
+from heavyweight.run import open_run
 from heavyweight.session import Session
 from tests.calibrated import write_calibration
 from tests.synthetic import MACHINE, write_run
@@ -121,3 +122,83 @@ def test_a_session_goes_on_only_as_it_was(tmp_path: Path) -> None:
     session._save(machine=elsewhere)
     with pytest.raises(StoreError, match="another machine"):
         Session(Parameters.checked(given))
+
+
+def begun_elsewhere(run: store.RunFolder, block: int) -> None:
+    """One session of a block says that it was another machine's, and is not complete."""
+    for session in run.sessions():
+        if session.record.block == block:
+            other = session.record.machine.model_copy(update={"machine_id": "another"})
+            record = session.record.model_copy(update={"machine": other, "complete": False})
+            store.write_json(session.path / store.SESSION_FILE, record)
+            return
+
+
+def test_a_block_lies_whole_on_one_machine(tmp_path: Path) -> None:
+    """Synthetic sessions are of the machine "synthetic"; those of the other block are complete."""
+    run = write_run(tmp_path / "run", users=(1,), blocks=2)
+    sessions = [
+        design.PlannedSession(s.record.block, s.record.order, s.record.arm,
+                              tuple(design.Load(file.cell.users, file.cell.prompt_tokens_target,
+                                                file.cell.output_tokens) for file in s.cells()))
+        for s in run.sessions()
+    ]  # fmt: skip
+    given = Job(ROOT, STUDY, STUDY.profile("emulated"), run, sessions, {})
+    given.refuse_elsewhere("nothing is left: any machine may look")
+    begun_elsewhere(run, 2)
+    with pytest.raises(StoreError, match=r"block 2 of run run was measured on another machine"):
+        given.refuse_elsewhere(MACHINE.machine_id)
+    with pytest.raises(StoreError, match=r"block 2 .*--new"):
+        given.refuse_elsewhere("another")
+
+
+def test_the_client_is_calibrated_where_it_measures(tmp_path: Path) -> None:
+    begun = job(tmp_path)
+    write_calibration(begun.folder.path, MACHINE, users=begun.profile.users)
+    record = calibrations.InstrumentFolder.of(begun.folder.path).record
+    begun.refuse_elsewhere(record.machine.machine_id)
+    with pytest.raises(StoreError, match=r"the calibration of the client .* on another machine"):
+        begun.refuse_elsewhere("another")
+
+
+def test_a_run_that_cannot_be_read_blocks_no_other(tmp_path: Path) -> None:
+    first = job(tmp_path).folder.path
+    (first / "run.json").write_text("{}")
+    assert job(tmp_path).folder.run.run == "emulated-2"
+    assert (first / "run.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"profile": "smoke"}, "without block 1 of the profile smoke"),
+        ({"block": 3}, "without block 3 of the profile emulated"),
+        ({"arm": "ollama-q4"}, "without ollama-q4"),
+    ],
+)
+def test_a_planned_run_takes_what_was_planned(
+    tmp_path: Path, given: dict[str, object], told: str
+) -> None:
+    planned = job(tmp_path)
+    asked = {"arm": "emulated-slots", "profile": "emulated", "run": "emulated-1"} | given
+    parameters = Parameters.checked(asked | {"runs": str(tmp_path)})
+    profile = STUDY.profile(parameters.profile)
+    with pytest.raises(StoreError, match=told):
+        open_run(ROOT, STUDY, profile, parameters)
+    fitting = Parameters.checked(asked | {"profile": "emulated", "block": 2, "runs": str(tmp_path)}
+                                 | {"arm": "emulated-slots"})  # fmt: skip
+    assert open_run(ROOT, STUDY, planned.profile, fitting).path == planned.folder.path
+
+
+def test_a_run_by_hand_keeps_what_it_compares_and_measures_one_experiment(tmp_path: Path) -> None:
+    def opened(arm: str, profile: str) -> store.RunFolder:
+        parameters = Parameters.checked({"arm": arm, "profile": profile, "runs": str(tmp_path)})
+        return open_run(ROOT, STUDY, STUDY.profile(profile), parameters)
+
+    for arm in ("ollama-q4-parallel", "ollama-q4", "vllm-bf16"):
+        grown = opened(arm, "tuned")
+    compared = grown.run.contrasts
+    assert len(compared) > 1
+    assert opened("vllm-bf16", "quick").run.contrasts == compared
+    with pytest.raises(StoreError, match="measures the experiment session"):
+        opened("vllm-bf16", "coldstart")

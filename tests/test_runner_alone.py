@@ -96,7 +96,7 @@ def test_a_session_whose_command_is_gone_is_waited_for(tmp_path: Path, monkeypat
     from heavyweight.servers import lock
 
     gone = subprocess.Popen([sys.executable, "-c", "pass"])
-    dead = Known(pid=gone.pid, created_s=psutil.Process(gone.pid).create_time())
+    dead = Known.of(psutil.Process(gone.pid))
     gone.wait()
     code = (
         "import time; from heavyweight.servers.lock import SessionLock\n"

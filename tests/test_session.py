@@ -19,6 +19,7 @@ import pytest
 
 from heavyweight import design, load, progress, store
 from heavyweight.calibrations import INSTRUMENT_FILE, InstrumentFolder
+from heavyweight.run import commit_of
 from heavyweight.session.cell import measure_cell
 from tests.experiments import probed
 
@@ -66,6 +67,8 @@ def test_one_session_by_plain_papermill_and_again(tmp_path: Path) -> None:
     (session,) = run.sessions()
     assert session.record.complete
     assert session.record.starts[0].ready_ms > 0
+    assert session.record.starts[0].open_ports == []
+    assert session.record.starts[0].commit == commit_of(ROOT)[0]
     assert session.record.starts[0].first_token_ms > session.record.starts[0].ready_ms
     assert [file.cell.users for file in session.cells()] == [1, 2]
     for file in session.cells():
@@ -210,3 +213,29 @@ def test_a_cell_that_ended_as_it_was_interrupted_keeps_its_telemetry(
             measure_cell(server, spec, None)
     (cell,) = store.SessionFolder(tmp_path).cells()
     assert cell.telemetry() is not None
+
+
+def test_a_load_of_another_machine_is_told_before_it_begins_and_names_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A notebook that plain papermill executes says what `study run` says, cell by cell."""
+    imitated = probed.arm(slots=4)
+
+    def measured(spec: load.LoadSpec, report: load.OnProgress | None) -> Path:
+        said = capsys.readouterr().out
+        assert "at most 2 requests at once" in said
+        assert "their-host" not in said
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load, "measure", measured)
+    with probed.started(imitated, tmp_path) as server:
+        spec = probed.setting(imitated).load_spec(
+            design.Load(2, 64, 16), server, run="test", model="emulated", folder=tmp_path,
+            start_id=1, stop_path=tmp_path / "stop",
+        )  # fmt: skip
+        away = spec.model_copy(update={"base_url": "http://their-host:8000", "allow_remote": True})
+        with pytest.raises(KeyboardInterrupt):
+            measure_cell(server, away, None)
+        monkeypatch.setattr(load, "measure", lambda spec, report: tmp_path)
+        measure_cell(server, spec, None)
+    assert capsys.readouterr().out == "", "nothing is told of a load of this machine"

@@ -121,6 +121,37 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_file_is_on_the_disk_before_its_name_and_the_name_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the power may fail between: a name without its bytes, or a finished file without one."""
+    done: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def synced(handle: int) -> None:
+        done.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name.split(".")[0] or "temporary")
+        sync(handle)
+
+    def replaced(path: Path, target: Path) -> Path:
+        done.append("replaced")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    session = tmp_path / "run" / "session"
+    session.mkdir(parents=True)
+    store.write_text(session / "cell.txt", "whole")
+    assert done == ["temporary", "replaced", "session", "run"]
+
+
+def test_a_place_that_is_not_there_or_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"cannot write a\.txt: No such file"):
+        store.write_text(tmp_path / "nowhere" / "a.txt", "new")
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(StoreError, match=r"run\.json cannot be read"):
+        store.read_json(tmp_path / "run.json", Run)
+
+
 @pytest.mark.parametrize("version", [1, 3])
 def test_another_version_of_the_schema_is_named_with_the_code_that_reads_it(
     tmp_path: Path, run: store.RunFolder, version: int

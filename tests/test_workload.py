@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heavyweight.workload import TASK_TOKENS, WORDS, _name, prompt, prompts
+from heavyweight.workload import RESERVED, TASK_TOKENS, WORDS, _name, prompt, prompts
 
 
 def test_a_prompt_depends_on_its_place_only() -> None:
@@ -94,3 +94,9 @@ def test_the_words_are_plain_and_no_two_are_alike() -> None:
 def test_places_without_a_name_of_their_own_are_refused(place: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="out of range"):
         prompt(1, 1, *place, 64)
+
+
+def test_nobody_asks_the_prompts_of_another() -> None:
+    """Those of no load are told apart by their index alone."""
+    places = [index for indices in RESERVED.values() for index in indices]
+    assert len(places) == len(set(places))

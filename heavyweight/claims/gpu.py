@@ -44,13 +44,14 @@ def roofline_share(assessment: Assessment, arm: str, load: Load | None) -> Item:
     """
     of = f"{assessment.label(arm)}, share of the roofline"
     sessions = assessment.sessions[assessment.sessions["arm"] == arm]
-    cards, models = set(sessions["gpus"]), set(sessions["model"])
+    cards = set(sessions["gpus"].fillna("a GPU that was not told"))
+    models = set(sessions["model"].fillna("a model that was not told"))
     if load is None or not len(sessions) or cards == {""}:
         return Item(of, missing="no GPU was measured")
     gpu = load_hardware().of_driver(next(iter(cards))) if len(cards) == 1 else None
     model = load_models().by_name.get(next(iter(models))) if len(models) == 1 else None
     if gpu is None or model is None:
-        return Item(of, missing=f"the limit of {', '.join(cards | models)} is not known")
+        return Item(of, missing=f"the limit of {', '.join(sorted(cards | models))} is not known")
     bits = BITS.get(str(sessions["artefact"].iloc[0]), PRECISIONS["fp16"])
     limit = bound(gpu, model, int(load[0]), bits=bits).tok_s
     found = by_block(assessment, arm, load, "throughput_tok_s")

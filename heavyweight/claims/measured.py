@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
@@ -99,7 +100,7 @@ class Measured:
         """Whether all of it was measured in the article's setting: GPU, model and versions."""
         setting, sessions = self.ledger.setting, self.assessment.sessions
         # Whole names: "A40" is neither "RTX A4000" nor a slice of one, "A40-8Q".
-        card = sessions["gpus"].str.fullmatch(rf"(NVIDIA )?{setting.gpu}")
+        card = sessions["gpus"].str.fullmatch(rf"(NVIDIA )?{re.escape(setting.gpu)}")
         versions = sessions["server"].map(self.versions) == sessions["version"]
         there = card & versions & (sessions["model"] == setting.model)
         return bool(len(sessions) and there.all())

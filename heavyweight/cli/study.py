@@ -201,7 +201,8 @@ def show(run: RunArgument = "", as_json: AsJson = False) -> None:
 def check(run: RunArgument = "", as_json: AsJson = False) -> None:
     """Every check of every cell; exit code 1 if work is missing, wrong or unequal.
 
-    A cell that is INVALID only because the machine was noisy is told, and is not a failure here.
+    So it is where a server listened on more than the loopback. A cell that is INVALID only because
+    the machine was noisy is told, and is not a failure here.
     """
     from heavyweight.cli.tables import print_checks
     from heavyweight.estimates import assess, summary
@@ -212,5 +213,5 @@ def check(run: RunArgument = "", as_json: AsJson = False) -> None:
         emit(result)
     else:
         print_checks(assessment)
-    if not result["work_ok"]:
+    if not result["work_ok"] or result["open_ports"]:
         raise typer.Exit(1)

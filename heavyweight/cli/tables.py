@@ -103,6 +103,8 @@ def _print_failed(result: dict[str, Any]) -> None:
             f"Remedy: {row['remedy']}",
             markup=False,
         )
+    for session, ports in result["open_ports"].items():
+        console.print(f"{session}: its server listened where other machines may reach it: {ports}")
     for problem in result["problems"]:
         console.print(f"cannot be read: {problem}", markup=False)
 

@@ -10,7 +10,8 @@ from typing import Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from heavyweight.errors import BadInput
-from heavyweight.kinds import EXPERIMENTS, SERVERS
+from heavyweight.keys import refuse_typed
+from heavyweight.kinds import EXPERIMENTS, SERVERS, Name
 
 T = TypeVar("T")
 QUANTISED = {"checkpoint-awq": "awq_repo", "checkpoint-gptq": "gptq_repo"}
@@ -93,6 +94,7 @@ class Arm(_Table):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         _known("server", self.server, SERVERS)
+        refuse_typed(f"arm {self.name!r}", {**self.env, **self.extra_body}, self.flags)
         if self.server == "emulated" and self.emulate is None:
             raise ValueError("an emulated arm needs emulate = { api, ttft_ms, itl_ms }")
         if self.installable and (self.version is None or self.slots is None):
@@ -199,9 +201,9 @@ class Study(_Table):
     same: Same
     limits: dict[str, float]
     instrument: Calibration = Calibration()
-    models: dict[str, Model]
-    arms: dict[str, Arm]
-    profiles: dict[str, Profile]
+    models: dict[Name, Model]
+    arms: dict[Name, Arm]
+    profiles: dict[Name, Profile]
 
     @model_validator(mode="before")
     @classmethod

@@ -12,9 +12,9 @@ import psutil
 from heavyweight.design import Arm, Model, Profile, Study
 from heavyweight.doctor.cards import Card, Driver, look
 from heavyweight.doctor.finding import Finding
-from heavyweight.doctor.memory import FP8, GIB, RUNTIME_BYTES, kv_bytes_per_token, need
+from heavyweight.doctor.memory import GIB, RUNTIME_BYTES, kv_bytes_per_token, need
 from heavyweight.errors import NotInstalled
-from heavyweight.fitting import fitting, left_out
+from heavyweight.fitting import fitting, left_out, makes_fp8
 from heavyweight.models import disk_bytes, load_manifest
 from heavyweight.paths import cache_dir
 from heavyweight.servers import install_vllm
@@ -126,17 +126,13 @@ def _capability(cards: Sequence[Card], arms: Sequence[Arm]) -> Finding:
             name, f"{found}: too old for {', '.join(unable)}", False,
             "a newer GPU (7.5 for vLLM, 8.0 for BF16), or name the other arms with --arm",
         )  # fmt: skip
-    emulates = [arm.name for arm in vllm if _fp8(arm) and least < FP8_CAPABILITY]
+    emulates = [arm.name for arm in vllm if makes_fp8(arm) and least < FP8_CAPABILITY]
     if emulates:
         return Finding(
             name, f"{found}: {', '.join(emulates)} keeps weights in FP8, computes at 16 bits",
             None, "8.9 or later computes in FP8; say so beside that arm's numbers",
         )  # fmt: skip
     return Finding(name, found, True)
-
-
-def _fp8(arm: Arm) -> bool:
-    return " ".join(FP8) in " ".join(arm.flags)
 
 
 def _memory(

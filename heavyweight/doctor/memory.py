@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heavyweight.design import Arm, Model, Profile, Same
-from heavyweight.fitting import gpus_needed
+from heavyweight.fitting import gpus_needed, makes_fp8
 
 GIB = 2**30
 RUNTIME_BYTES = 2 * GIB  # CUDA's context, activations, compiled graphs: an allowance
@@ -20,7 +20,6 @@ BITS = {
     "gguf-q4": 4.8944, "gguf-f16": 16.0, "checkpoint": 16.0,
     "checkpoint-awq": 5.712, "checkpoint-gptq": 5.712,
 }  # fmt: skip
-FP8 = ("--quantization", "fp8")
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def need(arm: Arm, model: Model, profile: Profile, same: Same, kv_bytes: int | N
     """
     gpus, slots = gpus_needed(arm), arm.slots or 1
     bits = BITS.get(arm.artefact, 16.0)
-    if " ".join(FP8) in " ".join(arm.flags):
+    if makes_fp8(arm):
         bits = 16.0  # while it loads; 8 afterwards
     if arm.server == "ollama":
         tokens = slots * same.context_tokens
@@ -83,7 +82,7 @@ def need(arm: Arm, model: Model, profile: Profile, same: Same, kv_bytes: int | N
         tokens = arm.kv_tokens
     else:
         each = same.prompt_tokens + TEMPLATE_TOKENS + profile.output_tokens
-        tokens = max(min(slots, max(profile.users)) * each, same.context_tokens)
+        tokens = max(min(slots, max(profile.users, default=1)) * each, same.context_tokens)
     return Need(
         weights=model.parameters * bits / 8 / gpus,
         cache=None if kv_bytes is None else tokens * kv_bytes / gpus,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from heavyweight.errors import BadInput, StoreError
-from heavyweight.estimates.frames import LOAD, sessions_table, typed
+from heavyweight.estimates.frames import LOAD, readable, sessions_table, typed
 from heavyweight.estimates.instrument import instrument_table
 from heavyweight.estimates.rows import (
     CELL_COLUMNS,
@@ -169,12 +169,7 @@ def _read(
     found: dict[str, tuple[CellFile, Session, Requests]] = {}
     problems: list[str] = []
     sums = _sums(run, problems)
-    for folder in run.sessions():
-        try:
-            session = folder.record
-        except StoreError as error:
-            problems.append(str(error))
-            continue
+    for folder, session in readable(run, problems):
         for file in folder.cells():
             try:
                 if sums and sums.changed(file.path):

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from heavyweight.errors import StoreError
 from heavyweight.estimates.blocks import NOTHING, Blocks, notes, over_blocks, say
-from heavyweight.estimates.frames import WARM
+from heavyweight.estimates.frames import WARM, readable
 from heavyweight.estimates.pairing import paired
 from heavyweight.records import Run, ServerStart, Session
 from heavyweight.store import RunFolder
@@ -46,11 +45,7 @@ def cold_starts(folder: RunFolder) -> pd.DataFrame:
         ms), speeds_tok_s. Sessions that cannot be read are left out.
     """
     rows = []
-    for one in folder.sessions():
-        try:
-            session = one.record
-        except StoreError:
-            continue  # told by whoever assesses the run
+    for _, session in readable(folder):
         rows += [_row(folder.run, session, start) for start in session.starts if start.cold]
     table = pd.DataFrame(rows, columns=list(START_COLUMNS))
     table = table.astype(dict.fromkeys((*QUANTITIES, "disk_read_bytes"), float))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from heavyweight.errors import StoreError
 from heavyweight.records import ServerStart, Session
-from heavyweight.store import RunFolder
+from heavyweight.store import RunFolder, SessionFolder
 
 LOAD = ["users", "output_tokens", "prompt_tokens"]
 """What makes two cells the same load."""
@@ -23,18 +23,31 @@ SESSION_COLUMNS = (
     "session", "block", "arm", "server", "model", "version", "configuration", "family", "gpus",
     "kernel", "machine_id", "emulated", "slots", "experiment", "complete", "starts", "deaths",
     "hangs", "ready_ms", "first_token_ms", "first_request_ttft_ms", "artefact",
-    "weights_loaded_bytes",
+    "weights_loaded_bytes", "open_ports",
 )  # fmt: skip
+
+
+def readable(
+    run: RunFolder, problems: list[str] | None = None
+) -> Iterator[tuple[SessionFolder, Session]]:
+    """The sessions whose record can be read, each with it.
+
+    Args:
+        run: its folder.
+        problems: is told of the others, in words; None: whoever assesses the run tells of them.
+    """
+    for folder in run.sessions():
+        try:
+            yield folder, folder.record
+        except StoreError as error:
+            if problems is not None:
+                problems.append(str(error))
 
 
 def sessions_table(run: RunFolder) -> pd.DataFrame:
     """One row a session whose record can be read."""
     rows = []
-    for folder in run.sessions():
-        try:
-            session = folder.record
-        except StoreError:
-            continue  # told by whoever read the cells
+    for _, session in readable(run):
         starts, machine = _restarts(session), session.machine
         start = starts[0] if starts else None
         identity = session.identity
@@ -56,6 +69,9 @@ def sessions_table(run: RunFolder) -> pd.DataFrame:
                 "starts": len(starts),
                 "deaths": session.deaths,
                 "hangs": session.hangs,
+                "open_ports": ", ".join(
+                    map(str, sorted({port for one in starts for port in one.open_ports}))
+                ),
                 **{
                     name: np.nan if start is None else getattr(start, name)
                     for name in ("ready_ms", "first_token_ms", "first_request_ttft_ms")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from heavyweight.estimates.assessment import Assessment
 from heavyweight.estimates.blocks import NOTHING, Blocks, notes
+from heavyweight.estimates.frames import readable
 from heavyweight.estimates.pairing import paired
 from heavyweight.records import Probe
 from heavyweight.stats import mean_t
@@ -29,7 +30,7 @@ def kv_cache_frame(run: RunFolder) -> pd.DataFrame:
     """What the probe of the KV cache saw, one row a session.
 
     A session's readings count together: shares are of the sums over its readings, tokens their
-    means.
+    means. Sessions that cannot be read are left out.
 
     Args:
         run: its folder.
@@ -45,10 +46,9 @@ def kv_cache_frame(run: RunFolder) -> pd.DataFrame:
         - fault: why the session does not count; empty if it does.
     """
     rows = []
-    for folder in run.sessions():
+    for folder, record in readable(run):
         for probe in folder.probes():
             if probe.probe == PROBE:
-                record = folder.record
                 shared = {
                     "arm": record.arm, "server": record.server, "block": record.block,
                     "session": record.session, "machine_id": record.machine_id,

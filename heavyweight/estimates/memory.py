@@ -13,6 +13,7 @@ import pandas as pd
 
 from heavyweight.estimates.assessment import Assessment
 from heavyweight.estimates.blocks import Blocks, notes, over_blocks, say
+from heavyweight.estimates.frames import readable
 from heavyweight.stats import mean_t
 from heavyweight.store import RunFolder
 
@@ -41,15 +42,15 @@ def memory_frame(run: RunFolder, assessment: Assessment) -> pd.DataFrame:
     Returns:
         One row for each session, moment (ready, loaded, load) and reading (now; peak: the highest
         of each count while the load ran): what the server took (bytes), weights and KV cache that
-        it says to have, and in ``fault`` why it does not count; empty if it does.
+        it says to have, and in ``fault`` why it does not count; empty if it does. Sessions that
+        cannot be read are left out.
     """
     cells = assessment.cells.set_index("cell_id")
     rows: list[dict[str, Any]] = []
-    for folder in run.sessions():
+    for folder, record in readable(run):
         probes = [one for one in folder.probes() if one.probe.startswith("memory-")]
         if not probes:
             continue
-        record = folder.record
         shared = {
             "arm": record.arm, "server": record.server, "block": record.block,
             "session": record.session, "machine_id": record.machine_id,
@@ -73,8 +74,8 @@ def machine_memory_bytes(run: RunFolder) -> float:
     NaN where no session can be read.
     """
     found = []
-    for folder in run.sessions():
-        machine = folder.record.machine
+    for _, record in readable(run):
+        machine = record.machine
         if machine is None:
             continue
         of_gpus = [float(gpu["memory_bytes"]) for gpu in machine.gpus if "memory_bytes" in gpu]
@@ -92,10 +93,9 @@ def _fault(cells: pd.DataFrame, cell_id: object) -> str:
 
 def compared(frame: pd.DataFrame) -> str:
     """The count by which servers are compared: of the GPUs if there are any, else PSS, else RSS."""
-    for quantity in ("vram_bytes", "pss_bytes"):
-        if len(frame) and frame[quantity].notna().all():
-            return quantity
-    return "rss_bytes"
+    if frame["vram_bytes"].notna().any():  # a GPU that did not tell once leaves that block out
+        return "vram_bytes"
+    return "pss_bytes" if len(frame) and frame["pss_bytes"].notna().all() else "rss_bytes"
 
 
 def memory_by_block(

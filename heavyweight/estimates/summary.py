@@ -21,7 +21,8 @@ def summary(assessment: Assessment) -> dict[str, Any]:
         every planned cell is there, could be read, and passes all checks of kind "work" (where
         none was planned, every session is complete); throughput and ratios:
         the rows of their tables (tok/s; ratio); invalid: the failed checks with value, limit and
-        remedy; problems: what could not be read. Numbers that do not exist are None.
+        remedy; problems: what could not be read; open_ports: by
+        session, those that other machines may reach. Numbers that do not exist are None.
     """
     run, cells = assessment.run, assessment.cells
     failed = assessment.checks[~assessment.checks["passed"]]
@@ -29,6 +30,7 @@ def summary(assessment: Assessment) -> dict[str, Any]:
         ["session", "arm", *LOAD, "check", "kind", "value", "limit", "unit", "detail", "remedy"]
     ]
     ratios = [ratio_table(assessment, contrast) for contrast in run.contrasts]
+    reached = assessment.sessions[assessment.sessions["open_ports"] != ""]
     complete = assessment.missing.empty and not assessment.problems and _whole(assessment)
     return {
         "run": run.run,
@@ -48,6 +50,7 @@ def summary(assessment: Assessment) -> dict[str, Any]:
         "ratios": [row for table in ratios for row in plain_records(table)],
         "invalid": plain_records(invalid),
         "problems": list(assessment.problems),
+        "open_ports": dict(zip(reached["session"], reached["open_ports"], strict=True)),
     }
 
 

@@ -163,7 +163,7 @@ class ColdstartSession(ServerSession):
 
     def _prepare(self) -> None:
         self._timed_start()
-        self.server.stop()
+        self._end_server()
         self._prepared = True
 
     def _measured(self, condition: Condition) -> ServerStart:
@@ -173,7 +173,7 @@ class ColdstartSession(ServerSession):
             with WatchedLog(self._next_log()) as log:
                 start = self._timed_start(arm)
             spawned_ns = self.server.spawned_ns
-            self.server.stop()
+            self._end_server()
         assert spawned_ns is not None
         assert start.ready_ms is not None
         assert start.first_token_ms is not None

@@ -53,7 +53,9 @@ class Footprint:
         shmem_bytes: the part that is shared memory.
         highest_rss_bytes: sum of each process's own highest RSS (VmHWM), as the kernel keeps it;
             at least the highest of the sum.
-        vram_bytes: of all GPUs, above what was used before the start; None: no GPU.
+        vram_bytes: of all GPUs, above what was used before the start; None: there is none, or it
+            did not answer.
+        on_gpu: whether there are GPUs that told before the start what was used of them.
     """
 
     processes: int
@@ -66,11 +68,15 @@ class Footprint:
     shmem_bytes: int | None
     highest_rss_bytes: int | None
     vram_bytes: int | None = None
+    on_gpu: bool = False
 
     @property
-    def taken_bytes(self) -> int:
-        """The count that is compared: of the GPUs if there are any, else PSS, else RSS."""
-        if self.vram_bytes is not None:
+    def taken_bytes(self) -> int | None:
+        """The count that is compared: of the GPUs if there are any, else PSS, else RSS.
+
+        None where there are GPUs that did not tell: another count is not put in its place.
+        """
+        if self.on_gpu:
             return self.vram_bytes
         return self.rss_bytes if self.pss_bytes is None else self.pss_bytes
 
@@ -99,6 +105,7 @@ class Footprint:
             shmem_bytes=summed("shmem_bytes"),
             highest_rss_bytes=summed("highest_rss_bytes"),
             vram_bytes=None if vram is None else max(0, vram - (vram_before_bytes or 0)),
+            on_gpu=vram_before_bytes is not None,
         )
 
     def highest(self, other: Self) -> Self:
@@ -200,7 +207,15 @@ def _gpus() -> Gpus:
 
 
 def vram_used_bytes() -> int | None:
-    """Memory used on the GPUs, by whomever; None: there is none, or it does not tell."""
+    """Memory used on the GPUs, by whomever; None: there is none, or it does not tell.
+
+    An instance of a GPU (MIG), "0.1", is a part of "0" and counts where that does not tell.
+    """
     told = _gpus().sample()
-    used = [value for _, quantity, value in told if quantity == "memory_used_bytes"]
-    return int(sum(used)) if used else None
+    used = {name: value for name, quantity, value in told if quantity == "memory_used_bytes"}
+    whole = [
+        value
+        for name, value in used.items()
+        if "." not in name or name.partition(".")[0] not in used
+    ]
+    return int(sum(whole)) if whole else None

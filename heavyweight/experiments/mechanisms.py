@@ -76,7 +76,7 @@ class Mechanisms(ServerSession):
                 if mechanism.own_start:
                     self._hold_machine()
                     self._save()
-                    self.server.stop()
+                    self._end_server()
                 else:
                     self.revive()
                 self._put(mechanism)

@@ -1,6 +1,6 @@
 """The experiment memory: what a server takes when it is ready, when it has loaded, and at work.
 
-One session looks at five moments, and each is a probe on disk at once:
+What one session sees at these moments is a probe each, on disk at once:
 
 - ``memory-ready``: the server answers, and was asked for no token yet;
 - ``memory-loaded``: after its first answer; Ollama loads the model for that;
@@ -33,11 +33,11 @@ from heavyweight.servers import ManagedProcess
 from heavyweight.servers.asking import get_text
 from heavyweight.session import Session, write_probe
 from heavyweight.setting import Setting
+from heavyweight.workload import RESERVED
 
 READY, LOADED, KV = "memory-ready", "memory-loaded", "kv-cache"
 IS_MORE = "Does the server take more memory than its weights alone?"
 STREAMS = 8  # of the KV cache's probe, where the server works on as many at once
-FIRST_INDEX = 1000  # of their prompts; those below are of first requests after a start
 MB = 1e6
 
 Row = dict[str, float | int | str | bool | None]
@@ -174,16 +174,17 @@ class Memory(Session):
             "kv_reserved_bytes": reserved.told_bytes if reserved else None,
             **(more or {}),
         }
-        above = None if weights is None else taken > weights
+        above = None if weights is None or taken is None else taken > weights
         self._write(
             name,
             IS_MORE,
             answer="unknown" if above is None else "yes" if above else "no",
             yes=int(bool(above)),
             trials=[{"reading": reading, **parts, **asdict(of)} for reading, of in seen.items()],
-            value=float(taken),
+            value=None if taken is None else float(taken),
             value_unit="bytes",
-            why=f"{taken / MB:.0f} MB taken; weights "
+            why=("what is taken was not told" if taken is None else f"{taken / MB:.0f} MB taken")
+            + "; weights "
             + ("of unknown size" if weights is None else f"of {weights / MB:.0f} MB"),
         )
 
@@ -204,7 +205,7 @@ class Memory(Session):
         setting = self.setting
         prompts = [
             workload.prompt(setting.study.seed, setting.parameters.block, users=0,
-                            index=FIRST_INDEX + stream,
+                            index=RESERVED["kv_cache"][stream],
                             prompt_tokens=setting.study.same.prompt_tokens)
             for stream in range(min(setting.arm.slots or 1, STREAMS))
         ]  # fmt: skip

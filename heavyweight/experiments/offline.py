@@ -24,10 +24,10 @@ from heavyweight.design import Arm, Model
 from heavyweight.errors import StudyError
 from heavyweight.paths import scrub
 from heavyweight.store import write_text
+from heavyweight.workload import RESERVED
 
 ELSEWHERE = ("192.0.2.1", 9)  # an address for documentation, which belongs to nobody (RFC 5737)
 _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 0x1  # SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP
-START_ID = 900  # of the first prompt's name: no start of a session has it
 PATIENCE_S = 1.0
 
 
@@ -122,7 +122,7 @@ def observe(spec: Spec) -> Told:
         ready_ms = server.ready(spec.start_s)
         first = load.first_token(
             server.base_url, server.served_model, server.extra_body,
-            seed=spec.seed, block=spec.block, start_id=START_ID, api=server.api,
+            seed=spec.seed, block=spec.block, start_id=RESERVED["offline"][0], api=server.api,
         )  # fmt: skip
         assert server.spawned_ns is not None  # it is ours
         first_ms = (first.first_ns - server.spawned_ns) / 1e6

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import ArrayLike
@@ -34,6 +35,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 INK = "#222222"
 GREY = "#6b6b6b"
+OVER_BLOCKS = "95% interval over blocks (Student's t)"
 
 
 class StudyFigure(Figure):
@@ -176,6 +178,12 @@ def wrapped(paragraph: str) -> list[str]:
     return lines
 
 
+def arms_in(provenance: Provenance, table: pd.DataFrame) -> list[str]:
+    """The arms of a table, in the order of the plan."""
+    there = set(table["arm"])
+    return [arm for arm in provenance.labels if arm in there]
+
+
 def style(provenance: Provenance, arm: str) -> dict[str, Any]:
     """Colour, marker and dashes of an arm: the same on every figure of a run."""
     place = list(provenance.labels).index(arm)
@@ -185,6 +193,16 @@ def style(provenance: Provenance, arm: str) -> dict[str, Any]:
         "marker": MARKERS[place % len(MARKERS)],
         "linestyle": DASHES[place % len(DASHES)],
     }
+
+
+def arms_legend(figure: StudyFigure, arms: Sequence[str], provenance: Provenance) -> None:
+    """Which arm looks how, above the figure's panels."""
+    figure.legend(
+        handles=[
+            Line2D([], [], label=provenance.labels[arm], **style(provenance, arm)) for arm in arms
+        ],
+        loc="outside upper right", ncols=min(len(arms), 2) or 1, handlelength=3,
+    )  # fmt: skip
 
 
 def users_axis(axes: Axes, users: Iterable[int], *, label: bool = True) -> None:

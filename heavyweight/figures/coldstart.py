@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 
 from heavyweight.article import Article
 from heavyweight.estimates.frames import WARM
-from heavyweight.figures.canvas import DASHES, GREY, INK, MARKERS, StudyFigure, look, make
+from heavyweight.figures.canvas import DASHES, GREY, INK, MARKERS, StudyFigure, arms_in, look, make
 from heavyweight.figures.provenance import Provenance
 from heavyweight.tables import number
 
@@ -37,7 +37,7 @@ def coldstart(
         article: its published starts are drawn in the rows of the ordinary restart, as those of
             another machine and model.
     """
-    arms = [arm for arm in provenance.labels if arm in set(table["arm"])]
+    arms = arms_in(provenance, table)
     totals = table[table["quantity"] == "first_token_ms"]
     alt = "Restart to the first token: " + "; ".join(
         f"{label} "
@@ -140,7 +140,7 @@ def ramp(starts: pd.DataFrame, provenance: Provenance) -> StudyFigure:
         starts: of ``estimates.cold_starts``.
         provenance: of the run.
     """
-    arms = [arm for arm in provenance.labels if arm in set(starts["arm"])]
+    arms = arms_in(provenance, starts)
     speeds = starts.explode("speeds_tok_s", ignore_index=True)
     speeds["request"] = speeds.groupby(["session", "start_id"]).cumcount() + 1
     speeds["speeds_tok_s"] = speeds["speeds_tok_s"].astype(float)

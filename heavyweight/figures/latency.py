@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib import ticker
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from heavyweight.figures.canvas import (
     StudyFigure,
+    arms_in,
+    arms_legend,
     dodge,
     look,
     make,
@@ -67,14 +68,7 @@ def latency(table: pd.DataFrame, quantity: str, provenance: Provenance) -> Study
             axes.set_title(f"p{percentile:g}" + (" (median)" if percentile == 50 else ""))
         panels[0].set_ylabel("milliseconds (log scale)")
         panels[len(panels) // 2].set_xlabel("concurrent users")
-        arms = [arm for arm in provenance.labels if arm in set(table["arm"])]
-        figure.legend(
-            handles=[
-                Line2D([], [], label=provenance.labels[arm], **style(provenance, arm))
-                for arm in arms
-            ],
-            loc="outside upper right", ncols=min(len(arms), 2), handlelength=3,
-        )  # fmt: skip
+        arms_legend(figure, arms_in(provenance, table), provenance)
     return figure
 
 
@@ -97,7 +91,7 @@ def instrument_note(blocks: pd.DataFrame) -> str:
 
 def _panel(axes: Axes, table: pd.DataFrame, provenance: Provenance) -> None:
     """One percentile."""
-    arms = [arm for arm in provenance.labels if arm in set(table["arm"])]
+    arms = arms_in(provenance, table)
     axes.set_yscale("log")
     for place, arm in enumerate(arms):
         mine = table[table["arm"] == arm].sort_values("users")

@@ -10,10 +10,20 @@ import pandas as pd
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from heavyweight.figures.canvas import INK, StudyFigure, dodge, look, make, nothing, series, style
+from heavyweight.figures.canvas import (
+    INK,
+    StudyFigure,
+    arms_in,
+    arms_legend,
+    dodge,
+    look,
+    make,
+    nothing,
+    series,
+    style,
+)
 from heavyweight.figures.provenance import Provenance
 from heavyweight.tables import number
 from heavyweight.tables.curves import MEASURES
@@ -108,14 +118,7 @@ def length_times(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
             axes.set_title(f"{title} (ms)")
             axes.set_xlabel(f"tokens of the {what} (log scale)")
             _axis(axes, mine[along])
-        figure.legend(
-            handles=[
-                Line2D([], [], label=label, **style(provenance, arm))
-                for arm, label in provenance.labels.items()
-                if arm in set(known["arm"])
-            ],
-            loc="outside upper right", ncols=2, handlelength=3,
-        )  # fmt: skip
+        arms_legend(figure, arms_in(provenance, known), provenance)
     return figure
 
 

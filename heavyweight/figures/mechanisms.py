@@ -10,7 +10,7 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from heavyweight.figures.canvas import GREY, INK, StudyFigure, look, make, style
+from heavyweight.figures.canvas import GREY, INK, StudyFigure, arms_in, look, make, style
 from heavyweight.figures.provenance import Provenance
 from heavyweight.tables import interval, number
 from heavyweight.tables.probes import answer, several
@@ -43,7 +43,7 @@ def mechanisms(over: pd.DataFrame, provenance: Provenance) -> StudyFigure:
         over: of ``estimates.probes_over_blocks``.
         provenance: of the run.
     """
-    arms = [arm for arm in provenance.labels if arm in set(over["arm"])]
+    arms = arms_in(provenance, over)
     questions = dict(zip(over["probe"], over["question"], strict=True))
     alt = "; ".join(
         f"{question} "
@@ -117,7 +117,7 @@ def joining(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
         table: of ``estimates.joining_table``.
         provenance: of the run.
     """
-    arms = [arm for arm in provenance.labels if arm in set(table["arm"])]
+    arms = arms_in(provenance, table)
     alt = "Time between tokens of a running stream around a join: " + "; ".join(
         _told(table[table["arm"] == arm], provenance.labels[arm]) for arm in arms
     )
@@ -181,7 +181,7 @@ def recycling(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:
         table: of ``estimates.recycling_table``.
         provenance: of the run.
     """
-    arms = [arm for arm in provenance.labels if arm in set(table["arm"])]
+    arms = arms_in(provenance, table)
     counts = table.groupby(["arm", "steps"]).size() if len(table) else pd.Series(dtype=int)
     alt = "Steps until a freed slot is taken: " + "; ".join(
         f"{provenance.labels[arm]} "

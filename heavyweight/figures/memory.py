@@ -7,9 +7,8 @@ import seaborn as sns
 from matplotlib import ticker
 from matplotlib.axes import Axes
 
-from heavyweight.figures.canvas import GREY, INK, StudyFigure, look, make
+from heavyweight.figures.canvas import GREY, INK, OVER_BLOCKS, StudyFigure, look, make
 from heavyweight.figures.provenance import Provenance
-from heavyweight.figures.scaling import OVER_BLOCKS
 from heavyweight.tables import number
 from heavyweight.tables.memory import COUNTS, MB
 from heavyweight.text import count_of

@@ -7,14 +7,22 @@ import pandas as pd
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.lines import Line2D
 
 from heavyweight.estimates import Objective
-from heavyweight.figures.canvas import GREY, StudyFigure, look, make, series, style
+from heavyweight.figures.canvas import (
+    GREY,
+    OVER_BLOCKS,
+    StudyFigure,
+    arms_in,
+    arms_legend,
+    look,
+    make,
+    series,
+    style,
+)
 from heavyweight.figures.provenance import Provenance
 from heavyweight.tables import number
 
-OVER_BLOCKS = "95% interval over blocks (Student's t)"
 CAPACITY = "the server's capacity, from a closed loop in the same session"
 PANELS = (
     ("ttft_p50_ms", "first text, p50 (median)"), ("ttft_p95_ms", "first text, p95"),
@@ -30,10 +38,6 @@ def _wide(rates: pd.DataFrame, arm: str, quantity: str) -> pd.DataFrame:
     return rows.assign(offered=offered).sort_values("offered").dropna(subset="offered")
 
 
-def _arms(provenance: Provenance, table: pd.DataFrame) -> list[str]:
-    return [arm for arm in provenance.labels if arm in set(table["arm"])]
-
-
 def _capacity_lines(axes: Axes, capacity: pd.DataFrame, provenance: Provenance) -> None:
     """A line at each arm's capacity, in its colour, with its interval as a band."""
     for r in capacity.dropna(subset="per_s").itertuples():
@@ -41,15 +45,6 @@ def _capacity_lines(axes: Axes, capacity: pd.DataFrame, provenance: Provenance) 
         axes.axvline(r.per_s, color=color, linewidth=1.1, linestyle=(0, (2, 2)), zorder=1)
         if np.isfinite(r.low) and np.isfinite(r.high):
             axes.axvspan(r.low, r.high, color=color, alpha=0.08, linewidth=0, zorder=0)
-
-
-def _legend(figure: StudyFigure, arms: list[str], provenance: Provenance) -> None:
-    figure.legend(
-        handles=[
-            Line2D([], [], label=provenance.labels[arm], **style(provenance, arm)) for arm in arms
-        ],
-        loc="outside upper right", ncols=min(len(arms), 2) or 1, handlelength=3,
-    )  # fmt: skip
 
 
 def _log(axis: Axis, limits: tuple[float, float]) -> None:
@@ -70,7 +65,7 @@ def response(
         capacity: of ``estimates.capacity_table``.
         provenance: of the run.
     """
-    arms = _arms(provenance, rates)
+    arms = arms_in(provenance, rates)
     alt = "Response from the due time by offered rate: " + "; ".join(
         f"{provenance.labels[arm]} {title} "
         + ", ".join(f"{number(r.value)} ms at {number(r.offered)} requests/s"
@@ -110,7 +105,7 @@ def response(
             axes.set_ylabel("milliseconds (log scale)")
         for axes in panels[2:]:
             axes.set_xlabel("offered rate (requests/s, log scale)")
-        _legend(figure, arms, provenance)
+        arms_legend(figure, arms, provenance)
     return figure
 
 
@@ -128,7 +123,7 @@ def goodput_by_rate(
         objective: that was met.
         provenance: of the run.
     """
-    arms = _arms(provenance, rates)
+    arms = arms_in(provenance, rates)
     told = str(objective) if objective else "no objective: a latency of one user is not estimable"
     alt = f"Good requests a second by offered rate ({told}): " + "; ".join(
         f"{provenance.labels[arm]} "
@@ -158,7 +153,7 @@ def goodput_by_rate(
         axes.set_ylim(bottom=0)
         axes.set_xlabel("offered rate (requests/s)")
         axes.set_ylabel("good requests a second")
-        _legend(figure, arms, provenance)
+        arms_legend(figure, arms, provenance)
     return figure
 
 

@@ -10,6 +10,7 @@ from heavyweight.estimates import Objective
 from heavyweight.figures.canvas import (
     GREY,
     INK,
+    OVER_BLOCKS,
     StudyFigure,
     dodge,
     look,
@@ -22,8 +23,6 @@ from heavyweight.figures.provenance import Provenance
 from heavyweight.tables import number
 from heavyweight.tables.curves import MEASURES
 from heavyweight.text import count_of
-
-OVER_BLOCKS = "95% interval over blocks (Student's t)"
 
 
 def growth(table: pd.DataFrame, provenance: Provenance) -> StudyFigure:

@@ -10,6 +10,7 @@ from heavyweight.article import Article
 from heavyweight.figures.canvas import (
     GREY,
     StudyFigure,
+    arms_in,
     dodge,
     look,
     make,
@@ -52,7 +53,7 @@ def throughput(table: pd.DataFrame, cells: pd.DataFrame, provenance: Provenance)
         if not (cells["users"] > 0).any():
             nothing(axes, "no closed loop")
             return figure
-        arms = [arm for arm in provenance.labels if arm in set(cells["arm"])]
+        arms = arms_in(provenance, cells)
         for place, arm in enumerate(arms):
             shift = dodge(place, len(arms))
             _dots(axes, cells[cells["arm"] == arm], shift, style(provenance, arm)["color"])
@@ -93,19 +94,28 @@ def ratio(
     }
     alt = "Ratio of throughputs by concurrent users: " + "; ".join(
         f"{names[name]} "
-        + ", ".join(f"{number(r.ratio)} at {r.users}" for r in tables[name].dropna().itertuples())
+        + ", ".join(
+            f"{number(r.ratio)} at {r.users}"
+            for r in tables[name].dropna(subset="ratio").itertuples()
+        )
         for name in names
     )
+    alt = alt if names else "This run compares no two servers"
     note = (
         "Points: geometric mean over blocks, paired inside each block. Bars: 95% interval "
         "(Student's t over blocks, log scale); no bar: a single block. "
         "Above 1 the first-named server is faster."
     )
-    data = pd.concat([tables[name].assign(contrast=label) for name, label in names.items()])
+    parts = [tables[name].assign(contrast=label) for name, label in names.items()]
+    data = pd.concat(parts) if parts else pd.DataFrame()
     with look():
         figure, (axes,) = make(
             provenance, "How many times the throughput", alt, data, height_in=3.9, notes=[note]
         )
+        users = [n for name in names for n in tables[name]["users"]]
+        if not users:
+            nothing(axes, "no closed loop" if names else "this run compares no two servers")
+            return figure
         axes.axhline(1, color=GREY, linewidth=1.2)
         for place, (name, label) in enumerate(names.items()):
             found = tables[name].dropna(subset="ratio").sort_values("users")
@@ -115,7 +125,6 @@ def ratio(
                     axes, rows["users"] * dodge(place, len(names)), rows["ratio"], rows["low"],
                     rows["high"], label=", ".join(filter(None, (label, length))), **look_of,
                 )  # fmt: skip
-        users = [n for name in names for n in tables[name]["users"]]
         if article is not None:
             published = article.throughput_table()["advantage"]
             axes.plot(

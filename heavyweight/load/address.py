@@ -54,6 +54,12 @@ def _no_address(base_url: str) -> BadInput:
     )
 
 
+def port_of(url: str) -> int:
+    """The port of an address of a server; where it names none, the one of its scheme."""
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
 def is_loopback(host: str) -> bool:
     """Whether the host is this machine, without asking a name server.
 

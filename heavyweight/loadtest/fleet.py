@@ -147,11 +147,12 @@ def _made_ready(spec: LoadSpec) -> int:
 def _sum(states: list[dict[str, Any]]) -> dict[str, Any]:
     """Where the whole load is: the phase is that of the part that is furthest behind."""
     phases = [state["phase"] for state in states]
+    open_too = [name for name in ("due", "late") if any(name in state for state in states)]
     return {
         "phase": min(phases, key=lambda p: PHASES.index(p) if p in PHASES else -1),
         "elapsed_s": max(state["elapsed_s"] for state in states),
         **{
-            name: sum(state[name] for state in states)
-            for name in ("done", "errors", "in_flight", "live_tok_s")
+            name: sum(state.get(name) or 0 for state in states)
+            for name in ("done", "errors", "in_flight", "live_tok_s", *open_too)
         },
     }

@@ -16,7 +16,11 @@ _WORST_LAST: tuple[Literal["complete", "cap", "errors", "memory"], ...] = (
     "complete", "cap", "errors", "memory",
 )  # fmt: skip
 assert set(_WORST_LAST) == set(get_args(Cell.model_fields["ended"].annotation))
-_STAMPS = ("due_ns", "sent_ns", "headers_ns", "done_ns")
+_STAMPS = tuple(
+    field.name
+    for field in REQUEST_SCHEMA
+    if field.name.endswith("_ns") and field.type == pa.int64()
+)
 _SHARED = ("loop", "api", "users", "arrivals", "rate_per_s", "seed", "block", "output_tokens")
 
 
@@ -103,7 +107,8 @@ def machine_load(parts: Sequence[Part]) -> MachineLoad:
     """What all machines did; CPU times are scaled to the longest observation.
 
     On one machine each part saw the other parts as other processes: their CPU, and that of their
-    workers, is taken off. Of several machines, the busiest counts.
+    workers, is taken off. Of several machines, the busiest counts. The longest sleep counts, and
+    the farthest that a clock was set, forward or back.
     """
     loads = [measured(part.cell.machine_load) for part in parts]
     elapsed_s = max(load.elapsed_s for load in loads)
@@ -130,6 +135,8 @@ def machine_load(parts: Sequence[Part]) -> MachineLoad:
         swapped_bytes=max(load.swapped_bytes for load in loads),
         server_rss_bytes=None if not server_rss else int(max(server_rss)),
         client_rss_bytes=None if not client_rss else int(sum(client_rss)),
+        suspended_s=max(_known([load.suspended_s for load in loads]), default=None),
+        clock_set_s=max(_known([load.clock_set_s for load in loads]), key=abs, default=None),
     )
 
 

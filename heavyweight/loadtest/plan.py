@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from heavyweight import keys, machine
 from heavyweight.arrivals import read_trace, schedule
 from heavyweight.errors import BadInput
+from heavyweight.load.address import port_of
 from heavyweight.load.spec import Arrivals, LoadSpec, Timeouts
 from heavyweight.loadtest.target import Target
 from heavyweight.records import SCHEMA_VERSION, ServerIdentity, ServerStart, Session
@@ -193,7 +193,7 @@ def extra_body_of(text: str | None) -> dict[str, Any]:
     return fields
 
 
-def session_of(target: Target, load: Load, name: str, planned: list[int]) -> Session:
+def session_of(target: Target, name: str, planned: list[int]) -> Session:
     """The record of a session that neither started its server nor knows its cores."""
     return Session(
         run=name,
@@ -206,7 +206,7 @@ def session_of(target: Target, load: Load, name: str, planned: list[int]) -> Ses
         artefact="none",
         artefact_sha256=None,
         slots=None,
-        context_tokens=0,
+        context_tokens=None,
         settings={
             "started": "not by the study: cores, context and slots are unknown",
         },
@@ -222,7 +222,7 @@ def session_of(target: Target, load: Load, name: str, planned: list[int]) -> Ses
                 environment={},
                 cores=[],
                 affinity_seen=[],
-                port=urlsplit(target.base_url).port or 443,
+                port=port_of(target.base_url),
                 pgid=target.pgid,
                 ready_ms=None,
                 first_token_ms=None,

@@ -174,7 +174,7 @@ class LoadTest:
     def _begin(self, users: list[int]) -> Session:
         """Make the folder and say there what is measured."""
         folder = self.folder
-        session = plan.session_of(self.target, self.asked, folder.name, users)
+        session = plan.session_of(self.target, folder.name, users)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             taken = any(folder.iterdir())

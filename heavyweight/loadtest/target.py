@@ -12,7 +12,7 @@ import psutil
 
 from heavyweight import keys
 from heavyweight.errors import BadInput, ServerError
-from heavyweight.load.address import is_loopback, server_root
+from heavyweight.load.address import is_loopback, port_of, server_root
 from heavyweight.load.apis import api_for
 from heavyweight.paths import scrub
 from heavyweight.servers.asking import get_json
@@ -159,10 +159,9 @@ def process_group_of(root: str) -> int | None:
         None where it is another machine, the process cannot be seen, only forwards to a server
         elsewhere (a container, a tunnel), or shares its group with this process.
     """
-    url = urlsplit(root)
-    if not is_loopback(url.hostname or ""):
+    if not is_loopback(urlsplit(root).hostname or ""):
         return None
-    port = url.port or (443 if url.scheme == "https" else 80)
+    port = port_of(root)
     with contextlib.suppress(psutil.Error, OSError, PermissionError, AttributeError):
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN and connection.laddr.port == port

@@ -68,6 +68,16 @@ class Machine(Record):
     virtual: bool = unit("whether a hypervisor is visible", default=False)
     python: str = unit("Python version")
     packages: dict[str, str] = unit("versions of the packages that touch the data")
+    packages_sha256: str | None = unit(
+        "checksum of name==version of all packages that are installed, a line each, in order;"
+        " null: not recorded",
+        default=None,
+    )
+    as_locked: bool | None = unit(
+        "whether all packages of requirements.lock are there in its versions; null: not recorded,"
+        " or there is no such file",
+        default=None,
+    )
 
 
 def vector_units(flags: Collection[str]) -> list[str]:

@@ -75,6 +75,15 @@ class ServerStart(Record):
     first_token_ms: float | None = unit("spawn to the first token of the first request", "ms")
     first_request_ttft_ms: float | None = unit("TTFT of that first request alone", "ms")
     log: str | None = unit("file name of the server's log", default=None)
+    commit: str | None = unit(
+        "commit of the code that started it; null: not a checkout, or not recorded", default=None
+    )
+    clean: bool | None = unit(
+        "whether that checkout had no changes; null: as the commit", default=None
+    )
+    open_ports: list[int] = unit(
+        "ports on which it listened on other addresses than the loopback's", default_factory=list
+    )
     cold: ColdStart | None = unit(
         "experiment coldstart: with what it was begun; else null", default=None
     )

@@ -55,20 +55,35 @@ def described(run: RunFolder) -> str:
         if name != CRATE_FILE:
             kind = KINDS.get(path.suffix, "application/octet-stream")
             crate.add_file(path, name, properties={"encodingFormat": kind})
-    code = _entity(
-        crate, CODE, "SoftwareApplication", "heavyweight",
-        softwareVersion=record.commit or "of no commit",
-        description="clean checkout" if record.clean else "checkout with changes, or none",
-    )  # fmt: skip
+    code = _code(crate, CODE, record.commit, record.clean)
     plan = record.model_dump(mode="json", include=PLAN)
     root["additionalProperty"] = _values(crate, "#plan", plan)
     instrument = InstrumentFolder.of(run.path)
     if instrument.exists:
         known = instrument.record
-        _action(crate, code, f"{FOLDER}", known, [code], None, {})
+        _action(crate, FOLDER, known, [code], None, {})
     for place, session in enumerate(sessions, 1):
         _session(crate, code, session, place)
     return json.dumps(crate.metadata.generate(), sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _code(crate: ROCrate, name: str, commit: str | None, clean: bool | None) -> ContextEntity:
+    return _entity(
+        crate, name, "SoftwareApplication", "heavyweight",
+        softwareVersion=commit or "of no commit",
+        description="clean checkout" if clean else "checkout with changes, or none",
+    )  # fmt: skip
+
+
+def _codes(crate: ROCrate, run: ContextEntity, session: Session) -> list[ContextEntity]:
+    """The code that measured a session: a run may go on with another than it was begun with."""
+    seen = {(start.commit, start.clean) for start in session.starts if start.commit is not None}
+    if not seen:
+        return [run]  # begun before starts told it, or of no checkout
+    return [
+        _code(crate, f"{CODE}-{commit[:10]}{'' if clean else '-changed'}", commit, clean)
+        for commit, clean in sorted(seen, key=str)
+    ]
 
 
 def _about(run: RunFolder) -> str:
@@ -100,12 +115,12 @@ def _session(crate: ROCrate, code: ContextEntity, session: Session, place: int) 
         ],
         "identity": session.identity.model_dump(mode="json") if session.identity else None,
     }
-    _action(crate, code, session.session, session, [*programs, code], model, told)
+    instruments = [*programs, *_codes(crate, code, session)]
+    _action(crate, session.session, session, instruments, model, told)
 
 
 def _action(
     crate: ROCrate,
-    code: ContextEntity,
     name: str,
     record: Any,
     instruments: list[ContextEntity],

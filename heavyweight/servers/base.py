@@ -225,6 +225,7 @@ class Server(ABC):
             port=config.port,
             pgid=process.pgid,
             niceness=SERVER_NICENESS,
+            open_ports=process.open_ports(),
             ready_ms=self.ready_ms,
             first_token_ms=None,  # of the first request, which the session sends
             first_request_ttft_ms=None,

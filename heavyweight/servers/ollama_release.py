@@ -105,7 +105,14 @@ def _unpack(archive: Path, folder: Path) -> Path:
         pa.input_stream(str(archive), compression=compression) as stream,
         tarfile.open(fileobj=stream, mode="r|") as tar,
     ):
-        tar.extractall(folder, filter="data")
+        try:
+            tar.extractall(folder, filter="data")
+        except tarfile.FilterError as error:
+            raise InstallFailed(
+                f"{archive.name} holds a file that would lie elsewhere: {error}",
+                "files below its own folder",
+                "do not use that archive",
+            ) from error
     for program in (folder / "bin" / "ollama", folder / "ollama"):
         if program.is_file():
             return program

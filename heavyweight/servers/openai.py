@@ -6,10 +6,9 @@ import hashlib
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
-from urllib.parse import urlsplit
 
 from heavyweight.errors import NotReady, ServerError
-from heavyweight.load.address import server_root
+from heavyweight.load.address import port_of, server_root
 from heavyweight.paths import scrub
 from heavyweight.records import ServerIdentity, ServerStart
 from heavyweight.servers.asking import get_json, status_of
@@ -119,7 +118,7 @@ class OpenaiServer(Server):
             environment={},
             cores=[],
             affinity_seen=[],
-            port=urlsplit(self.base_url).port or 443,
+            port=port_of(self.base_url),
             ready_ms=None,
             first_token_ms=None,
             first_request_ttft_ms=None,

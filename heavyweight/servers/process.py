@@ -14,6 +14,7 @@ import psutil
 
 from heavyweight import telemetry
 from heavyweight.errors import NotInstalled, ServerError
+from heavyweight.load.address import is_loopback
 from heavyweight.servers.ports import port_open
 
 LOG_LINES_SHOWN = 15
@@ -209,6 +210,16 @@ class ManagedProcess:
 
     def listens(self) -> bool | None:
         """Whether a process of the group listens on the port; None: the system does not tell."""
+        places = self._listening()
+        return None if places is None else self.port in {port for _, port in places}
+
+    def open_ports(self) -> list[int]:
+        """Ports of the group that other machines may reach, as far as the system tells."""
+        return sorted({port for host, port in self._listening() or () if not is_loopback(host)})
+
+    def _listening(self) -> set[tuple[str, int]] | None:
+        """Addresses and ports on which the group listens; None: the system does not tell."""
+        found = set()
         for process in self.members():
             try:
                 connections = process.net_connections(kind="tcp")
@@ -216,10 +227,8 @@ class ManagedProcess:
                 continue
             except (psutil.Error, OSError):
                 return None
-            if any(c.status == psutil.CONN_LISTEN and c.laddr.port == self.port
-                   for c in connections):  # fmt: skip
-                return True
-        return False
+            found |= {tuple(c.laddr) for c in connections if c.status == psutil.CONN_LISTEN}
+        return found
 
     def wait(self, timeout_s: float) -> int | None:
         """Wait for the leader's end; its exit status, or None if it still runs."""

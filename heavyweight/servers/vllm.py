@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,10 @@ KV_CACHE_GIB = 2  # on the CPU; 50 users of 2,048 tokens of a small model stay w
 
 # Of a block of the KV cache, as vLLM itself chooses it: platforms/cpu.py and config/cache.py.
 CPU_BLOCK_TOKENS, GPU_BLOCK_TOKENS = 128, 16
+
+# Its processes meet on the loopback alone: torch and vLLM would listen on all addresses.
+SITE = Path(__file__).parent / "vllm_site"
+LOOPBACK_INTERFACE = "lo" if sys.platform == "linux" else "lo0"
 
 _DTYPE = re.compile(r"dtype=torch\.(\w+)")
 _OMP_CORES = re.compile(r"core ids=\[([\d, ]+)\]")
@@ -88,7 +93,7 @@ class VllmServer(Server):
         return words + self.arm.flags
 
     def environment(self, config: ServerConfig) -> dict[str, str]:
-        """Offline, quiet, caches of the study's own, and the cores that it computes on."""
+        """Offline, quiet, on the loopback, caches of its own, and the cores it computes on."""
         installed = self.installed()
         home = cache_dir() / "vllm-home"
         home.mkdir(parents=True, exist_ok=True)
@@ -100,6 +105,10 @@ class VllmServer(Server):
             "HF_HUB_OFFLINE": "1",
             "VLLM_NO_USAGE_STATS": "1",
             "DO_NOT_TRACK": "1",
+            "PYTHONPATH": str(SITE),
+            "VLLM_HOST_IP": LOOPBACK,
+            "GLOO_SOCKET_IFNAME": LOOPBACK_INTERFACE,
+            "NCCL_SOCKET_IFNAME": LOOPBACK_INTERFACE,
         }
         if installed.build.get("device") == "cpu":
             # By default vLLM keeps one core for itself, while Ollama computes on all of them.

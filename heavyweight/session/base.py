@@ -18,7 +18,7 @@ from heavyweight.parameters import Parameters
 from heavyweight.progress import Progress
 from heavyweight.records import ServerStart
 from heavyweight.records import Session as SessionRecord
-from heavyweight.run import open_run
+from heavyweight.run import commit_of, open_run
 from heavyweight.servers.lock import SessionLock
 from heavyweight.session.record import described
 from heavyweight.setting import Setting
@@ -73,6 +73,7 @@ class ServerSession(ABC):
         self.progress = Progress(self.folder.path, self.path.name)
         self.server = servers.server_for(setting.arm, parameters.allow_remote)
         self.record = self._record()
+        self._starts_before = len(self.record.starts)  # in sittings that were interrupted
         self._lock: SessionLock | None = None
 
     @classmethod
@@ -172,7 +173,7 @@ class ServerSession(ABC):
         self.server.start(config)
         spawned_ns = self.server.spawned_ns
         self._remember_server(config.port)
-        ready_ms = self.server.ready()
+        self.server.ready()
         self._remember_server(config.port)
         if self.asks_first:
             self.server.identify()
@@ -192,8 +193,8 @@ class ServerSession(ABC):
         model = self.record.model if setting.arm.started else identity.model
         self._save(identity=identity, model=model)
         return self.server.start_record(start_id).model_copy(
-            update={
-                "ready_ms": ready_ms,
+            update=dict(zip(("commit", "clean"), commit_of(setting.root), strict=True))
+            | {
                 "first_token_ms": (first.first_ns - spawned_ns) / 1e6 if spawned_ns else None,
                 "first_request_ttft_ms": (first.first_ns - first.sent_ns) / 1e6,
             }
@@ -233,9 +234,10 @@ class ServerSession(ABC):
         if self.server.alive():
             return
         self._end_server()
-        if len(self.record.starts) >= MAX_STARTS:
+        starts = len(self.record.starts) - self._starts_before
+        if starts >= MAX_STARTS:
             raise ServerError(
-                f"{self.path.name}: the server died or hung in {len(self.record.starts)} starts",
+                f"{self.path.name}: the server died or hung in {starts} starts",
                 "a server that survives its load",
                 f"read {self.path.name}/server-*.log; call again to go on with what is missing",
             )
@@ -268,13 +270,8 @@ class ServerSession(ABC):
                 finished_utc=datetime.now(UTC).isoformat(timespec="seconds"),
             )
         self.progress.end()
-        return pd.Series(
-            {
-                "session": self.path.name,
-                "complete": not missing,
-                "missing": [str(one) for one in missing],
-            }
-        )
+        told = {"session": self.path.name, "complete": not missing}
+        return pd.Series(told | {"missing": [str(one) for one in missing]})
 
     def close(self) -> None:
         """Stop the server and let go of the machine; safe to call twice."""

@@ -6,8 +6,12 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from heavyweight import load
+from heavyweight.load.address import is_loopback
+from heavyweight.load.bound import told
+from heavyweight.paths import ELSEWHERE
 from heavyweight.servers import Server
 from heavyweight.telemetry.recorder import Recorder
 
@@ -25,6 +29,9 @@ def measure_cell(server: Server, spec: load.LoadSpec, report: load.OnProgress | 
     Returns:
         The cell's file.
     """
+    host = urlsplit(spec.base_url).hostname or ""
+    if not is_loopback(host):
+        print(told(spec).replace(host, ELSEWHERE))  # names of machines are not kept
     with Recorder.of(server) as recorder:
         try:
             return load.measure(spec, report)

@@ -20,9 +20,9 @@ from heavyweight.load import LoadSpec
 from heavyweight.records import ErrorClass, measured
 from heavyweight.session.base import ServerSession
 from heavyweight.session.cell import measure_cell
+from heavyweight.workload import RESERVED
 
 SETTLE_S = 120.0  # for a server to end what was abandoned, and to answer once more
-SETTLE_INDEX = 1000  # of the prompts that wait for it: no start of the server has them
 TIMEOUTS = frozenset(kind.value for kind in ErrorClass if kind.value.startswith("timeout_"))
 
 
@@ -85,7 +85,7 @@ class Session(ServerSession):
             load.first_token(
                 server.base_url, server.served_model, server.extra_body,
                 seed=setting.study.seed, block=setting.parameters.block,
-                start_id=SETTLE_INDEX + self._done_count, timeout_s=SETTLE_S,
+                start_id=RESERVED["settling"][self._done_count], timeout_s=SETTLE_S,
                 allow_remote=setting.parameters.allow_remote,
             )  # fmt: skip
             busy = server.idle() is False

@@ -13,7 +13,7 @@
     RUN/SESSION/n0050-<id>.telemetry.parquet  what ran meanwhile (heavyweight.recordings)
     RUN/SESSION/server-1.log         one log for each start of the server; server-1.log.gz where the
                                      session is complete
-    RUN/SESSION/session.ipynb        the executed notebook
+    RUN/SESSION/session-1.ipynb      the executed notebook; one more each time that it goes on
 """
 
 from heavyweight.store.cells import (
@@ -30,6 +30,7 @@ from heavyweight.store.cells import (
 from heavyweight.store.files import (
     METADATA_KEY,
     read_json,
+    refuse_other_schema,
     replacing,
     write_json,
     write_table,
@@ -41,6 +42,6 @@ from heavyweight.store.runs import RUN_FILE, SESSION_FILE, RunFolder, SessionFol
 __all__ = [
     "CELL_FILE", "HIGHEST_RATE", "METADATA_KEY", "PROBE_FILE", "RUN_FILE", "SESSION_FILE",
     "CellFile", "RunFolder", "SessionFolder", "cell_file_name", "compress_logs", "frame",
-    "read_json", "replacing", "request_schema", "write_cell", "write_json", "write_probe",
-    "write_table", "write_text",
+    "read_json", "refuse_other_schema", "replacing", "request_schema", "write_cell", "write_json",
+    "write_probe", "write_table", "write_text",
 ]  # fmt: skip

@@ -28,15 +28,17 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: it cannot be written.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        _sync(temporary)
         temporary.chmod(0o644)
         temporary.replace(path)
+        _sync(path.parent)  # without it the name may be gone when the power fails
+        _sync(path.parent.parent)  # of a session that has its first file now
     except OSError as error:
         raise StoreError(
             f"cannot write {path.name}: {error.strerror or error}",
@@ -44,7 +46,20 @@ def replacing(path: Path) -> Iterator[Path]:
             "free some space or choose another folder; what was finished is kept",
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        return  # a folder above the study's may be closed
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -134,6 +149,12 @@ def read_json(path: Path, kind: type[R]) -> R:
             f"no {path.name} in {path.parent.name}/",
             "a run folder of this study",
             "check the folder's name; `heavyweight study list` prints the runs",
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"{path.parent.name}/{path.name} cannot be read: {error.strerror or error}",
+            "a file that this user may read",
+            "mend its owner or mode",
         ) from error
     except (ValidationError, ValueError) as error:
         raise StoreError(

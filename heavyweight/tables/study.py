@@ -66,7 +66,8 @@ def invalid(assessment: Assessment) -> str:
 
 
 def failures(assessment: Assessment) -> str:
-    """A sentence on requests that failed and servers that died or hung; empty if none did."""
+    """A sentence on requests that failed and on servers that died, hung or were open to others;
+    empty if there is nothing to tell."""
     cells, sessions = assessment.cells, assessment.sessions
     failed = cells[cells["errors"] > 0]
     parts = []
@@ -80,6 +81,11 @@ def failures(assessment: Assessment) -> str:
         if len(broken):
             parts.append(f"a server {what} {count_of(broken[column].sum(), 'time')}, "
                          f"in {len(broken)} of {len(sessions)} sessions")  # fmt: skip
+    reached = sessions[sessions["open_ports"] != ""]
+    if len(reached):
+        ports = ", ".join(dict.fromkeys(reached["open_ports"]))
+        parts.append(f"a server listened where other machines may reach it (port {ports}), "
+                     f"in {len(reached)} of {len(sessions)} sessions")  # fmt: skip
     unfinished = int((~sessions["complete"].astype(bool)).sum())
     if unfinished:
         parts.append(f"{count_of(unfinished, 'session')} did not come to an end")

@@ -17,7 +17,7 @@ LENGTHS = ["prompt_tokens", "output_tokens"]
 
 
 def number(value: float) -> str:
-    """A number as a reader wants it: three significant digits, no exponent."""
+    """A number as a reader wants it: three significant digits; an exponent below 0.0001."""
     if pd.isna(value):
         return NOTHING
     if math.isinf(value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,13 @@ import pytest
 from heavyweight.article.ledger import load_claims
 from heavyweight.article.rules import Probe
 from heavyweight.claims import Evidence, gpu, judge_runs
+from heavyweight.claims.measured import Measured
 from heavyweight.estimates import Assessment, assess
 from heavyweight.estimates.blocks import load_at
 from heavyweight.paths import study_root
 from heavyweight.physics import bound, load_hardware, load_models
 from heavyweight.records import Session
-from tests.claims.runs import OLLAMA, VLLM, pretend
+from tests.claims.runs import OLLAMA, VERSIONS, VLLM, pretend
 from tests.experiments.remembered import KV16K, remembered
 from tests.synthetic import SyntheticArm
 
@@ -63,6 +65,29 @@ def test_without_a_gpu_or_a_known_card_there_is_no_share(tmp_path: Path) -> None
     assert gpu.roofline_share(bare, "vllm-fp16", load_at(bare, 8)).missing == "no GPU was measured"
     odd = on(tmp_path / "odd", (OLLAMA, FP16), card="NVIDIA Riva 128")
     assert "Riva 128" in gpu.roofline_share(odd, "vllm-fp16", load_at(odd, 8)).missing
+
+
+def test_a_machine_or_a_model_that_was_not_told_is_no_reason_to_break(tmp_path: Path) -> None:
+    found = on(tmp_path / "run", (OLLAMA, FP16))
+    sessions = found.sessions.astype({"gpus": object, "model": object})
+    sessions.loc[sessions["block"] == 1, ["gpus", "model"]] = None
+    found = dataclasses.replace(found, sessions=sessions)
+    missing = gpu.roofline_share(found, "vllm-fp16", load_at(found, 8)).missing
+    for part in ("a GPU that was not told", "a model that was not told", "NVIDIA A40"):
+        assert part in missing
+
+
+@pytest.mark.parametrize(
+    ("gpu_name", "same"), [("A40", True), ("A.0", False), ("A40 (PCIe", False)]
+)
+def test_the_articles_card_is_a_name_and_no_pattern(
+    tmp_path: Path, gpu_name: str, same: bool
+) -> None:
+    ledger = load_claims()
+    setting = ledger.setting.model_copy(update={"gpu": gpu_name})
+    run = assess(pretend(tmp_path / "run", gpu="NVIDIA A40", model=setting.model, users=(1,)))
+    measured = Measured(run, ledger.model_copy(update={"setting": setting}), VERSIONS)
+    assert measured.in_setting is same
 
 
 @pytest.mark.parametrize(

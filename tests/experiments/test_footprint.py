@@ -155,8 +155,8 @@ def test_without_proc_only_the_resident_memory_is_known(monkeypatch, tmp_path: P
 
 def test_the_higher_of_each_count_and_what_is_not_known() -> None:
     one = Footprint(2, 5, 100, 80, None, 50, 30, 20, 120)
-    two = replace(one, rss_bytes=90, pss_bytes=85, private_bytes=7, vram_bytes=3)
-    assert one.highest(two) == Footprint(2, 5, 100, 85, 7, 50, 30, 20, 120, 3)
+    two = replace(one, rss_bytes=90, pss_bytes=85, private_bytes=7, vram_bytes=3, on_gpu=True)
+    assert one.highest(two) == Footprint(2, 5, 100, 85, 7, 50, 30, 20, 120, 3, True)
     assert two.taken_bytes == 3, "where there is a GPU its memory is what is compared"
 
 
@@ -166,3 +166,35 @@ def test_memory_of_gpus_counts_above_what_was_used_before(monkeypatch) -> None:
         assert Footprint.of(process.pgid, 400).vram_bytes == 500
         assert Footprint.of(process.pgid, 1000).vram_bytes == 0, "somebody else gave some back"
         assert Footprint.of(process.pgid).vram_bytes is None
+
+
+def test_a_gpu_that_does_not_answer_leaves_the_sample_unknown(monkeypatch) -> None:
+    answers = iter([None, 900, None])
+    monkeypatch.setattr(footprint, "vram_used_bytes", lambda: next(answers))
+    with child() as process:
+        silent, told, again = (Footprint.of(process.pgid, 400) for _ in range(3))
+    assert silent.rss_bytes > MIB
+    assert silent.taken_bytes is None, "its PSS is another count"
+    assert told.taken_bytes == 500
+    for peak in (silent.highest(told), told.highest(again)):
+        assert peak.taken_bytes == 500, "the highest of the samples that are known"
+
+
+@pytest.mark.parametrize(
+    ("told", "used"),
+    [
+        ({"0": 900.0, "1": 50.0}, 950),
+        ({"0": 900.0, "0.0": 300.0, "0.1": 400.0, "1": 50.0}, 950),
+        ({"0.0": 300.0, "0.1": 400.0, "1": 50.0}, 750),
+        ({}, None),
+    ],
+)
+def test_an_instance_of_a_gpu_is_a_part_of_it(monkeypatch, told, used) -> None:
+    class Stub:
+        @staticmethod
+        def sample() -> list[tuple[str, str, float]]:
+            pairs = [(name, "memory_used_bytes", size) for name, size in told.items()]
+            return [*pairs, ("0", "power_w", 70.0)]
+
+    monkeypatch.setattr(footprint, "_gpus", Stub)
+    assert footprint.vram_used_bytes() == used

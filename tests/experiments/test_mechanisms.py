@@ -185,6 +185,13 @@ def test_memory_that_comes_with_the_first_request(tmp_path):
     assert seen.value > 1, "MB of a Python process"
 
 
+def test_a_gpu_that_does_not_answer_leaves_the_question_of_memory_open(tmp_path):
+    with probing(BY_NAME["memory-at-start"], arm(), tmp_path) as prober:
+        prober.at_ready = replace(prober.at_ready, on_gpu=True)
+        seen = BY_NAME["memory-at-start"].observe(prober)
+    assert (seen.answer, seen.value) == ("unknown", None)
+
+
 def test_the_usual_port(tmp_path):
     assert observed("ports", arm(), tmp_path).answer == "unknown"
     with probing(BY_NAME["ports"], arm(), tmp_path) as prober:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,7 @@ from heavyweight import store
 from heavyweight.emulator.paging import BLOCK_TOKENS, BLOCKS
 from heavyweight.errors import BadInput, StoreError
 from heavyweight.experiments import kv_probe
+from heavyweight.experiments.footprint import Footprint
 from heavyweight.experiments.memory import KV, LOADED, READY, Memory
 from heavyweight.parameters import Parameters
 from heavyweight.records import Probe
@@ -160,6 +162,19 @@ def test_streams_that_fail_leave_the_question_open(study: Path) -> None:
     cache = probes(one)[KV]
     assert (cache.answer, cache.trials, cache.value) == ("unknown", [], None)
     assert "never in flight together" in cache.why
+
+
+def test_a_gpu_that_does_not_answer_leaves_the_value_out(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, written = session("emulated-batch"), {}
+    monkeypatch.setattr(Memory, "_write", lambda _, name, question, **seen: written.update(seen))
+    silent = Footprint(1, 1, 100, 80, 80, 50, 30, 20, 120, vram_bytes=None, on_gpu=True)
+    of._write_memory(READY, {"now": silent}, None)
+    assert (written["answer"], written["value"]) == ("unknown", None)
+    assert "not told" in written["why"]
+    of._write_memory(READY, {"now": replace(silent, vram_bytes=7)}, None)
+    assert written["value"] == 7
 
 
 def test_a_server_that_is_not_ours_cannot_be_looked_at(study: Path) -> None:

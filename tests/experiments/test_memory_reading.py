@@ -27,7 +27,7 @@ from tests.experiments.remembered import (
     WEIGHTS,
     remembered,
 )
-from tests.synthetic import fail
+from tests.synthetic import MACHINE, fail
 
 ROOT = Path(__file__).parents[2]
 F16, KV16K = "ollama-f16-parallel", "vllm-bf16-kv16k"
@@ -190,6 +190,31 @@ def test_a_session_that_was_not_measured_and_a_probe_that_failed_are_told(tmp_pa
     assert "not measured" in waste["note"]
 
 
+def test_a_session_whose_record_is_cut_off_is_left_out_of_every_table(tmp_path):
+    folder = remembered(tmp_path / "memory")
+    gone = f"b02-{F16}"
+    record = folder.path / gone / "session.json"
+    record.write_text(record.read_text()[:100])
+    assessment = estimates.assess(folder)
+    assert [problem for problem in assessment.problems if "session.json" in problem]
+    seen = estimates.memory_frame(folder, assessment)
+    assert gone not in set(seen["session"])
+    assert f"b01-{F16}" in set(seen["session"])
+    row = one(estimates.memory_ratio_table(assessment, seen), users=8, quantity="pss_bytes")
+    assert row["blocks"] == 2
+    assert "not measured" in row["note"]
+    assert gone not in set(estimates.kv_cache_frame(folder)["session"])
+    whole = estimates.machine_memory_bytes(folder)
+    assert whole == MACHINE.memory_bytes
+    assert len(estimates.cold_starts(folder)) == 0
+    for path in folder.path.glob("*/session.json"):
+        path.write_text("{")
+    assert math.isnan(estimates.machine_memory_bytes(folder))
+    assert estimates.memory_frame(folder, assessment).empty
+    assert estimates.kv_cache_frame(folder).empty
+    assert estimates.assess(folder).cells.empty
+
+
 def test_a_run_without_such_probes_has_empty_tables(tmp_path, models):
     folder = remembered(tmp_path / "memory", blocks=1)
     for path in folder.path.glob("*/probe-*.json"):
@@ -224,6 +249,8 @@ def test_one_block_has_values_and_no_interval(tmp_path, models):
 def test_where_there_is_a_gpu_its_memory_is_compared(seen):
     assert compared(seen) == "pss_bytes"
     assert compared(seen.assign(vram_bytes=5.0)) == "vram_bytes"
+    once = seen.assign(vram_bytes=[math.nan, *[5.0] * (len(seen) - 1)])
+    assert compared(once) == "vram_bytes", "a sample without an answer changes no count"
     assert compared(seen.assign(pss_bytes=math.nan)) == "rss_bytes"
 
 

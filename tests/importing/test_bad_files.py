@@ -62,7 +62,7 @@ def test_what_is_no_file_or_too_large_is_not_read(tmp_path: Path) -> None:
         read(FILES["vllm-closed"], most_bytes=1000)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(sorted(WHOLE)), st.floats(0, 0.999))
 def test_a_cut_file_is_refused(tmp_path_factory, name: str, keep: float) -> None:
     path = tmp_path_factory.mktemp("cut") / "file.json"
@@ -77,7 +77,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_value_in_any_field_is_read_or_refused(tmp_path_factory, data: st.DataObject) -> None:
     told = json.loads(WHOLE["vllm-resets"])

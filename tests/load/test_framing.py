@@ -100,7 +100,7 @@ def body_of(framed: bytes) -> bytes:
     return body
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from([CHUNKED, SIZED, CLOSED, ODD]),
     st.lists(st.integers(1, max(len(CHUNKED), len(SIZED))), max_size=30),
@@ -135,7 +135,7 @@ def test_byte_by_byte() -> None:
     assert made["chunk_ns"] == ends(CHUNKED)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, len(CHUNKED) - 1))
 def test_a_connection_that_breaks_anywhere_is_never_a_success(length: int) -> None:
     exchange = receive([CHUNKED[:length]] if length else [], close=True)
@@ -144,7 +144,7 @@ def test_a_connection_that_breaks_anywhere_is_never_a_success(length: int) -> No
     assert as_row(exchange)["error"] == ErrorClass.RESET
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.binary(min_size=1, max_size=200),
     st.integers(0, len(CHUNKED) - 1),
@@ -178,7 +178,7 @@ def as_chunks(parts: list[bytes]) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in parts if p) + b"0\r\n\r\n"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.binary(max_size=40), max_size=12), st.data())
 def test_frames_give_the_body_back_however_often_they_are_walked(
     parts: list[bytes], data: st.DataObject
@@ -197,7 +197,7 @@ def test_frames_give_the_body_back_however_often_they_are_walked(
         assert raw[frames.raw_end(end) - 1] == b"".join(parts)[end - 1]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_frames_of_any_bytes_never_raise(raw: bytes) -> None:
     frames = Frames()

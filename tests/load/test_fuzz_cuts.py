@@ -35,7 +35,7 @@ SHORT = (" été", ' a "')
 BODY = {api: b"".join(events(api, SHORT)) for api in APIS}
 FRAMINGS = ("chunked", "sized", "closing")
 apis = st.sampled_from(APIS)
-fuzz = settings(max_examples=100, deadline=None)
+fuzz = settings(max_examples=100)
 
 
 def framed(api: str, framing: str) -> bytes:

@@ -18,7 +18,7 @@ from tests.load import wires
 from tests.load.wires import DONE, PROMPT_TOKENS
 
 apis = st.sampled_from(wires.APIS)
-fuzz = settings(max_examples=150, deadline=None)
+fuzz = settings(max_examples=150)
 
 
 def check(api: Api, body: bytes) -> Stream:

@@ -17,7 +17,7 @@ from heavyweight import load
 from heavyweight.errors import BadInput, ServerError
 from heavyweight.load import LoadSpec
 from heavyweight.load.__main__ import main
-from heavyweight.load.address import is_loopback, server_root
+from heavyweight.load.address import is_loopback, port_of, server_root
 from heavyweight.load.idle import in_flight
 from heavyweight.load.spec import read_spec
 from heavyweight.records import Cell
@@ -38,6 +38,17 @@ HERE = "http://127.0.0.1:1"
 )
 def test_the_address_of_the_server(base: str, url: str) -> None:
     assert server_root(base) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://127.0.0.1:8000", 8000), ("https://[::1]:8443/v1", 8443),
+        ("http://127.0.0.1", 80), ("https://[::1]", 443),
+    ],
+)  # fmt: skip
+def test_a_port_that_is_not_named_is_that_of_the_scheme(url: str, port: int) -> None:
+    assert port_of(url) == port
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,16 @@ def test_a_closed_load_has_each_user_once(
     assert {"phase", "done", "errors", "in_flight", "live_tok_s", "elapsed_s"} <= set(told[-1])
 
 
+def test_what_is_due_and_late_is_told_of_all_parts() -> None:
+    shared = {"phase": "measure", "elapsed_s": 1.0, "done": 2, "errors": 0, "in_flight": 1,
+              "live_tok_s": 5.0}  # fmt: skip
+    both = fleet._sum([{**shared, "due": 4, "late": 1}, {**shared, "due": 3, "late": 2}])
+    assert (both["due"], both["late"], both["done"]) == (7, 3, 4)
+    begins = fleet._sum([{**shared, "due": 4, "late": 1}, shared])
+    assert (begins["due"], begins["late"]) == (4, 1)
+    assert not {"due", "late"} & set(fleet._sum([shared, shared])), "a closed loop has neither"
+
+
 def test_ctrl_c_stops_every_part_and_no_part_is_without_users(
     workers: Crew, served: Callable[..., str], spec: Callable[..., LoadSpec], tmp_path: Path
 ) -> None:

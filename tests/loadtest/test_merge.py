@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from heavyweight.errors import StudyError
 from heavyweight.loadtest.clocks import Reading, between, furthest_apart_ns
-from heavyweight.loadtest.merge import Part, merge
+from heavyweight.loadtest.merge import Part, machine_load, merge
 from heavyweight.records import REQUEST_SCHEMA, Cell, MachineLoad
 
 
@@ -86,6 +86,30 @@ def test_absolute_times_are_those_of_the_common_clock(offsets: list[int], late: 
             assert row["sent_ns"] == (at + 1 if sent else None)
             assert row["chunk_ns"] == ([at + 2, at + 3] if sent else [])
     assert table["due_ns"].to_pylist() == sorted(table["due_ns"].to_pylist())
+
+
+def test_every_stamp_of_a_row_is_moved() -> None:
+    whole = [f for f in REQUEST_SCHEMA if f.name.endswith("_ns")]
+    stamps = {f.name: 100 for f in whole if f.type == pa.int64()}
+    assert {"due_ns", "sent_ns", "handed_ns", "headers_ns", "done_ns"} <= set(stamps)
+    lists = {f.name: [100] for f in whole if f.name not in stamps}
+    row = rows(1, [0]).to_pylist()[0] | stamps | lists | {"chunk_bytes": [1]}
+    late = Part(cell(origin=1050), pa.Table.from_pylist([row], schema=REQUEST_SCHEMA))
+    _, table = merge([part(0, [0]), late])
+    moved = next(r for r in table.to_pylist() if r["request_id"] == row["request_id"])
+    assert {name: moved[name] for name in stamps} == dict.fromkeys(stamps, 150)
+    assert {name: moved[name] for name in lists} == {name: [150] for name in lists}
+
+
+def test_the_longest_sleep_and_the_farthest_set_clock_count() -> None:
+    def merged(*told: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+        loads = [machine(suspended_s=slept, clock_set_s=moved) for slept, moved in told]
+        load = machine_load([part(i, machine_load=one) for i, one in enumerate(loads)])
+        return load.suspended_s, load.clock_set_s
+
+    assert merged((0.0, 0.25), (3.0, -2.0), (None, 1.0)) == (3.0, -2.0)
+    assert merged((None, None), (0.0, 0.0)) == (0.0, 0.0)
+    assert merged((None, None), (None, None)) == (None, None)
 
 
 def test_the_window_is_where_all_windows_are() -> None:

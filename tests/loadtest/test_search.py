@@ -86,7 +86,7 @@ def test_the_point_lies_in_the_interval_and_near_the_truth() -> None:
     assert np.median(off) < 0.03
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     critical=st.floats(0.01, 1e5),
@@ -115,7 +115,7 @@ def test_it_ends_within_its_bounds_whatever_the_server_does(
         assert answer.low < answer.high
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     critical=st.floats(1, 1000), factor=st.floats(1, 50), whole=st.booleans(),
     resolution=st.floats(1.01, 2),
@@ -183,7 +183,6 @@ def test_a_load_whose_probes_contradict_each_other_is_undecided() -> None:
     assert search.verdict(1) == "undecided"
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 900), q=st.sampled_from([0.5, 0.9, 0.95, 0.99]), seed=st.integers(0, 99))
 def test_a_verdict_is_that_of_the_order_statistic_interval(n: int, q: float, seed: int) -> None:
     values = np.random.default_rng(seed).exponential(size=n)

@@ -200,7 +200,7 @@ def test_what_is_no_run_is_refused(packed: Path, tmp_path: Path) -> None:
         unpack(empty, tmp_path / "runs")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_an_archive_cut_off_or_damaged_anywhere_is_one_message(
     packed: Path, tmp_path: Path, data: st.DataObject

@@ -10,7 +10,8 @@ import pytest
 from rocrate.rocrate import ROCrate
 
 from heavyweight import sealing
-from heavyweight.store import RunFolder
+from heavyweight.store import RunFolder, write_json
+from tests.synthetic import write_run
 
 REFERENCE = Path(__file__).parents[2] / "data" / "reference"
 
@@ -69,6 +70,61 @@ def test_sessions_are_actions_in_the_order_of_their_execution(run: RunFolder) ->
         models = [one for one in action["object"] if one.id.startswith("#model")]
         assert models[0]["identifier"].startswith("sha256:")
         assert "command" in told(action, "starts")
+
+
+def values_of(entity: object) -> dict[str, object]:
+    """The properties of an entity that RO-Crate has no name for; JSON is read."""
+    found = {one["name"]: one["value"] for one in entity["additionalProperty"]}
+    return {
+        name: json.loads(value) if isinstance(value, str) and value[:1] in "[{" else value
+        for name, value in found.items()
+    }
+
+
+def test_programs_settings_machine_seed_and_code_are_those_of_the_records(run: RunFolder) -> None:
+    """What another needs to do it again, each from the record that has it."""
+    crate = ROCrate(run.path)
+    plan = values_of(crate.root_dataset)
+    assert plan["seed"] == run.run.seed
+    assert plan["plan_sha256"] == run.run.plan_sha256
+    code = crate.dereference("#heavyweight")
+    assert code["description"] == "clean checkout"
+    assert run.run.clean is True
+    for session in (folder.record for folder in run.sessions()):
+        action = crate.dereference(f"#execution-{session.session}")
+        told = values_of(action)
+        assert [one["environment"] for one in told["starts"]] == [
+            start.environment for start in session.starts
+        ]
+        assert any(one["environment"] for one in told["starts"])
+        for software in session.software:
+            program = crate.dereference(f"#{software.name}-{software.version}")
+            assert program in action["instrument"]
+            kept = values_of(program) if software.detail else {}
+            assert {k: v for k, v in kept.items() if "sha256" in k} == {
+                k: v for k, v in software.detail.items() if "sha256" in k
+            }
+        machine = next(one for one in action["object"] if one.id.startswith("#machine"))
+        assert machine["identifier"] == session.machine.machine_id
+        assert values_of(machine)["cpu_model"] == session.machine.cpu_model
+        assert values_of(machine)["memory_bytes"] == session.machine.memory_bytes
+    details = [one.detail for folder in run.sessions() for one in folder.record.software]
+    assert any("sha256" in name for detail in details for name in detail), "of the binaries"
+
+
+def test_a_session_that_other_code_went_on_with_names_that_code(tmp_path: Path) -> None:
+    """A run is begun by one commit; each start of a server says which one made it."""
+    run = write_run(tmp_path / "run", users=(1,), blocks=1)
+    first, second = run.sessions()
+    record = second.record
+    starts = [one.model_copy(update={"commit": "c" * 40, "clean": False}) for one in record.starts]
+    write_json(second.path / "session.json", record.model_copy(update={"starts": starts}))
+    sealing.seal(run)
+    crate = ROCrate(run.path)
+    for session, commit in ((first, run.run.commit or "of no commit"), (second, "c" * 40)):
+        action = crate.dereference(f"#execution-{session.record.session}")
+        code = [one for one in action["instrument"] if one["name"] == "heavyweight"]
+        assert [one["softwareVersion"] for one in code] == [commit]
 
 
 def test_the_same_run_gives_the_same_text(run: RunFolder) -> None:

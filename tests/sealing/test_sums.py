@@ -105,7 +105,7 @@ def test_a_file_that_is_gone_is_told_and_may_be_measured_again(run: RunFolder) -
     assert name in sealing.seal(run).by_name
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_no_flipped_bit_enters_a_number(sealed: RunFolder, place: float, bit: int) -> None:
     file = cell_of(sealed).path
@@ -121,7 +121,7 @@ def test_no_flipped_bit_enters_a_number(sealed: RunFolder, place: float, bit: in
     assert len(found.cells) == sum(len(one.cells()) for one in sealed.sessions()) - 1
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_in_the_rows_is_seen_without_checksums_too(
     sealed: RunFolder, place: float, bit: int

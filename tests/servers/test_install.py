@@ -216,6 +216,23 @@ class TestOllama:
             install_ollama._headers(tmp_path / "headers", print)
 
 
+def pack(archive: Path, *more: tarfile.TarInfo) -> None:
+    """Write a release with further members, which are empty, and its checksum."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as tar:
+        data = SAYS.format("0.24.0").encode()
+        info = tarfile.TarInfo("bin/ollama")
+        info.size, info.mode = len(data), 0o755
+        tar.addfile(info, io.BytesIO(data))
+        for member in more:
+            tar.addfile(member, io.BytesIO())
+    with pa.output_stream(str(archive), compression="zstd") as stream:
+        stream.write(raw.getvalue())
+    (archive.parent / "sha256sum.txt").write_text(
+        f"{'0' * 64}  ./other.tgz\n{sha256_of(archive)}  ./{archive.name}\n"
+    )
+
+
 @pytest.fixture
 def releases(tmp_path, monkeypatch):
     """A release of Ollama on a server of the test's own; its archive."""
@@ -223,17 +240,7 @@ def releases(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     name = "ollama-linux-amd64.tar.zst"
     monkeypatch.setattr(ollama_release, "ARCHIVES", {(sys.platform, _machine()): name})
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w") as tar:
-        data = SAYS.format("0.24.0").encode()
-        info = tarfile.TarInfo("bin/ollama")
-        info.size, info.mode = len(data), 0o755
-        tar.addfile(info, io.BytesIO(data))
-    with pa.output_stream(str(folder / name), compression="zstd") as stream:
-        stream.write(raw.getvalue())
-    (folder / "sha256sum.txt").write_text(
-        f"{'0' * 64}  ./other.tgz\n{sha256_of(folder / name)}  ./{name}\n"
-    )
+    pack(folder / name)
     handler = partial(Quiet, directory=str(folder.parent))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
@@ -295,6 +302,26 @@ class TestRelease:
         (archive.parent / "sha256sum.txt").write_text("")
         with pytest.raises(InstallFailed, match="do not name"):
             ollama_release.fetch("0.24.0", tmp_path, print)
+
+    @pytest.mark.parametrize(
+        ("name", "link"),
+        [("../outside", ""), ("bin/../../outside", ""), ("bin/out", "../../outside"),
+         ("bin/out", "/etc/passwd")],
+        ids=["beside", "through a folder", "link beside", "link to the system"],
+    )  # fmt: skip
+    def test_an_archive_that_would_write_or_point_outside_is_refused(
+        self, releases, tmp_path, name, link
+    ):
+        """Its checksum is right: whoever made the archive made the checksum too."""
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = (tarfile.SYMTYPE if link else tarfile.REGTYPE), link
+        pack(releases, member)
+        into = tmp_path / "into"
+        into.mkdir()
+        with pytest.raises(InstallFailed, match="would lie elsewhere"):
+            ollama_release.fetch("0.24.0", into, print)
+        assert not list(tmp_path.rglob("outside"))
+        assert not list(into.rglob("out"))
 
     def test_a_server_that_cannot_resume_sends_the_whole_again(self, releases, tmp_path):
         archive = releases

@@ -95,7 +95,7 @@ def test_a_pid_that_was_given_to_another_process_is_left_alone(session, cache):
     record = cache / "session.json"
     told = json.loads(record.read_text())
     for known in told["server"]:
-        known["created_s"] -= 3600
+        known["born"] -= 1
     record.write_text(json.dumps(told))
     said: list[str] = []
     with SessionLock(said.append):

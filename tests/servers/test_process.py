@@ -122,6 +122,20 @@ def test_a_port_that_still_answers_fails_the_stop(spawn):
             process.stop()
 
 
+def test_ports_that_other_machines_may_reach_are_found(spawn):
+    listen = "s = socket.create_server(({host!r}, 0)); print(s.getsockname()[1])"
+    process = spawn(
+        "import socket, time\n"
+        + "\n".join(f"s{n} = 0; {listen.format(host=host)}; keep{n} = s" for n, host in
+                    enumerate(("127.0.0.1", "0.0.0.0", "127.0.0.1")))
+        + "\nprint('up'); time.sleep(60)"
+    )  # fmt: skip
+    inner, outer, _ = map(int, tail(process.log_path).split()[:3])
+    assert process.open_ports() == [outer]
+    process.port = inner
+    assert process.listens()
+
+
 def test_only_the_calling_thread_is_bound(spawn):
     """A spawn on one core leaves the threads of the kernel that calls it where they are."""
     seen, done = [], threading.Event()

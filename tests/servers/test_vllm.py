@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +15,7 @@ from heavyweight.errors import NotInstalled, ServerError
 from heavyweight.servers import install_vllm
 from heavyweight.servers.base import Installed
 from heavyweight.servers.installing import record
-from heavyweight.servers.vllm import VllmServer
+from heavyweight.servers.vllm import SITE, VllmServer
 from tests.servers.arms import SHA256, arm, artefact, config
 from tests.servers.conftest import answering
 
@@ -179,3 +184,47 @@ def test_every_package_is_pinned_with_hashes(device):
 def test_a_version_that_is_not_pinned_is_refused():
     with pytest.raises(NotInstalled, match=r"vLLM 0\.99\.0 on a cpu"):
         install_vllm.pins("cpu", "0.99.0")
+
+
+TORCH = """
+class TCPStore:
+    def __init__(self, host, port, **more):
+        self.told = host, port, more
+"""
+ASK = """
+import json, socket, torch.distributed.rendezvous as rendezvous
+store = rendezvous.TCPStore(host_name={host!r}, port=0, is_master={master}, world_size=2)
+host, port, more = store.told
+fd = more.pop("master_listen_fd", None)
+place = None if fd is None else socket.socket(fileno=fd).getsockname()
+print(json.dumps([host, port, more, place]))
+"""
+
+
+@pytest.mark.parametrize("master", [True, False])
+def test_its_processes_meet_on_the_loopback_alone(tmp_path, master):
+    """torch's store listens on all addresses, unless it is given a socket that is bound to one."""
+    folder = tmp_path / "torch" / "distributed"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch()
+    (folder / "__init__.py").touch()
+    (folder / "rendezvous.py").write_text(TORCH)
+    done = subprocess.run(
+        [sys.executable, "-c", ASK.format(host="127.0.0.1", master=master)],
+        env={"PYTHONPATH": f"{SITE}{os.pathsep}{tmp_path}"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    host, port, more, place = json.loads(done.stdout)
+    assert (host, more) == ("127.0.0.1", {"is_master": master, "world_size": 2})
+    assert (place == ["127.0.0.1", port] and port > 0) if master else (place is None and port == 0)
+
+
+def test_it_is_told_to_use_no_other_interface(tmp_path):
+    server = VllmServer(arm("vllm"))
+    python = tmp_path / "python"
+    python.touch()
+    record(Installed("vllm", "0.21.0", python, {"device": "gpu"}))
+    environment = server.environment(config(server.arm, tmp_path / "log"))
+    assert environment["VLLM_HOST_IP"] == "127.0.0.1"
+    assert environment["GLOO_SOCKET_IFNAME"] == environment["NCCL_SOCKET_IFNAME"] == "lo"
+    assert (Path(environment["PYTHONPATH"]) / "sitecustomize.py").is_file()

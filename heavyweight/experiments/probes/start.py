@@ -22,8 +22,11 @@ def memory(prober: Prober) -> Observation:
     if server.process is None or ready is None:
         return Observation("unknown", "its processes are not known")
     asked = Footprint.of(server.process.pgid, prober.vram_before_bytes)
+    taken, after = ready.taken_bytes, asked.taken_bytes
+    if taken is None or after is None:
+        return Observation("unknown", "the GPU does not tell what is used of its memory")
     detail = server.identify().detail
-    yes = ready.taken_bytes >= HALF * asked.taken_bytes
+    yes = taken >= HALF * after
     kv = int(detail["kv_tokens"]) if "kv_tokens" in detail else None
     one: Trial = {"yes": yes, "kv_tokens": kv}
     for moment, seen in (("ready", ready), ("first_token", asked)):
@@ -31,11 +34,11 @@ def memory(prober: Prober) -> Observation:
             one[f"{moment}_{name}"] = getattr(seen, name)
     return Observation(
         "yes" if yes else "no",
-        f"{ready.taken_bytes / MB:,.0f} MB when it was ready, {asked.taken_bytes / MB:,.0f} MB"
+        f"{taken / MB:,.0f} MB when it was ready, {after / MB:,.0f} MB"
         " after the first token"
         + ("" if kv is None else f"; its KV cache has room for {kv:,} tokens"),
         [one],
-        asked.taken_bytes / MB,
+        after / MB,
         "MB after the first token",
     )
 
