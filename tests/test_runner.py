@@ -25,6 +25,16 @@ def job(runs: Path, study: design.Study = STUDY, **options: object) -> Job:
     return prepare_job(ROOT, study, study.profile("emulated"), runs=runs, **options)
 
 
+def planned_of(run: store.RunFolder) -> list[design.PlannedSession]:
+    """The plan of a run that was written without one."""
+    return [
+        design.PlannedSession(s.record.block, s.record.order, s.record.arm,
+                              tuple(design.Load(file.cell.users, file.cell.prompt_tokens_target,
+                                                file.cell.output_tokens) for file in s.cells()))
+        for s in run.sessions()
+    ]  # fmt: skip
+
+
 def test_the_same_plan_goes_on_and_another_one_begins_its_own_run(tmp_path: Path) -> None:
     assert job(tmp_path).folder.run.run == "emulated-1"
     assert job(tmp_path).folder.run.run == "emulated-1"
@@ -54,12 +64,7 @@ def test_an_edited_study_does_not_go_on_with_the_old_run(tmp_path: Path) -> None
 
 def test_a_session_whose_cell_is_gone_is_left_to_do(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    sessions = [
-        design.PlannedSession(s.record.block, s.record.order, s.record.arm,
-                              tuple(design.Load(file.cell.users, file.cell.prompt_tokens_target,
-                                                file.cell.output_tokens) for file in s.cells()))
-        for s in run.sessions()
-    ]  # fmt: skip
+    sessions = planned_of(run)
     done = Job(ROOT, STUDY, STUDY.profile("emulated"), run, sessions, {})
     complete = [s.name for s in sessions if s not in done.left()]
     assert complete
@@ -137,12 +142,7 @@ def begun_elsewhere(run: store.RunFolder, block: int) -> None:
 def test_a_block_lies_whole_on_one_machine(tmp_path: Path) -> None:
     """Synthetic sessions are of the machine "synthetic"; those of the other block are complete."""
     run = write_run(tmp_path / "run", users=(1,), blocks=2)
-    sessions = [
-        design.PlannedSession(s.record.block, s.record.order, s.record.arm,
-                              tuple(design.Load(file.cell.users, file.cell.prompt_tokens_target,
-                                                file.cell.output_tokens) for file in s.cells()))
-        for s in run.sessions()
-    ]  # fmt: skip
+    sessions = planned_of(run)
     given = Job(ROOT, STUDY, STUDY.profile("emulated"), run, sessions, {})
     given.refuse_elsewhere("nothing is left: any machine may look")
     begun_elsewhere(run, 2)
