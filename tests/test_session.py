@@ -20,6 +20,7 @@ import pytest
 from heavyweight import design, load, progress, store
 from heavyweight.calibrations import INSTRUMENT_FILE, InstrumentFolder
 from heavyweight.run import commit_of
+from heavyweight.servers import Server
 from heavyweight.session.cell import measure_cell
 from tests.experiments import probed
 
@@ -192,6 +193,14 @@ def test_a_port_that_is_taken_is_named_and_nothing_is_measured(tmp_path: Path) -
     assert not cells(tmp_path / "by-hand")
 
 
+def two_users(arm: design.Arm, server: Server, folder: Path) -> load.LoadSpec:
+    """A small load on a server that runs."""
+    return probed.setting(arm).load_spec(
+        design.Load(2, 64, 16), server, run="test", model="emulated", folder=folder, start_id=1,
+        stop_path=folder / "stop",
+    )  # fmt: skip
+
+
 def test_a_cell_that_ended_as_it_was_interrupted_keeps_its_telemetry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,10 +214,7 @@ def test_a_cell_that_ended_as_it_was_interrupted_keeps_its_telemetry(
 
     monkeypatch.setattr(load, "measure", interrupted)
     with probed.started(imitated, tmp_path) as server:
-        spec = probed.setting(imitated).load_spec(
-            design.Load(2, 64, 16), server, run="test", model="emulated", folder=tmp_path,
-            start_id=1, stop_path=tmp_path / "stop",
-        )  # fmt: skip
+        spec = two_users(imitated, server, tmp_path)
         with pytest.raises(KeyboardInterrupt):
             measure_cell(server, spec, None)
     (cell,) = store.SessionFolder(tmp_path).cells()
@@ -229,10 +235,7 @@ def test_a_load_of_another_machine_is_told_before_it_begins_and_names_nobody(
 
     monkeypatch.setattr(load, "measure", measured)
     with probed.started(imitated, tmp_path) as server:
-        spec = probed.setting(imitated).load_spec(
-            design.Load(2, 64, 16), server, run="test", model="emulated", folder=tmp_path,
-            start_id=1, stop_path=tmp_path / "stop",
-        )  # fmt: skip
+        spec = two_users(imitated, server, tmp_path)
         away = spec.model_copy(update={"base_url": "http://their-host:8000", "allow_remote": True})
         with pytest.raises(KeyboardInterrupt):
             measure_cell(server, away, None)
