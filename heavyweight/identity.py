@@ -10,7 +10,7 @@ from heavyweight.design import Arm, Model, Profile, Study
 from heavyweight.records import SCHEMA_VERSION
 
 # Fields of arms and models that came after the first runs: those go on, if no such field is set.
-LATER = {"kv_tokens", "gptq_repo"}
+LATER = {"kv_tokens", "gptq_repo", "revisions"}
 
 
 def plan_sha256(study: Study, profile: Profile, arms: list[Arm], extra: dict[str, Any]) -> str:

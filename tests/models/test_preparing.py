@@ -52,7 +52,7 @@ class World:
         progress(f"converting {gguf.name}")
         tiny.write_checkpoint(folder, self.changed)
 
-    def from_hugging_face(self, python, repo, patterns, folder, progress):
+    def from_hugging_face(self, python, repo, revision, patterns, folder, progress):
         progress(f"fetching {repo}")
         if repo == "some/gguf":
             folder.mkdir(exist_ok=True)
@@ -64,7 +64,7 @@ class World:
             told = as_named if self.quantised is ... else self.quantised
             config = {"quantization_config": told}
             (folder / "config.json").write_text(json.dumps(config))
-        return "abc123"
+        return revision or "abc123"
 
     def ensure(self, model, entry, arm, progress):
         return entry.model_copy(update={"ollama_name": f"{model.name}-{entry.name[5:]}"})
@@ -243,6 +243,14 @@ def test_16_bit_weights_of_a_published_model_come_from_its_checkpoint(world):
     path = artefact(HUGGING_FACE, "gguf-f16").path
     reader = GGUFReader(path)
     assert reader.fields["tokenizer.ggml.eos_token_id"].contents() == tiny.NEVER_ID
+
+
+def test_a_repository_is_fetched_at_the_commit_that_the_model_names(world):
+    pins = {"some/model": "1" * 40, "some/gguf": "2" * 40}
+    pinned = HUGGING_FACE.model_copy(update={"revisions": pins})
+    manifest = world.prepare(pinned, ["gguf-q4", "checkpoint"])
+    assert manifest.source["revision"] == pins["some/gguf"]
+    assert manifest.artefacts["checkpoint"].made_from == f"some/model at {pins['some/model']}"
 
 
 def test_16_bit_weights_are_never_made_from_a_damaged_checkpoint(world):

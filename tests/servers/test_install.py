@@ -246,6 +246,7 @@ def releases(tmp_path, monkeypatch):
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     monkeypatch.setattr(ollama_release, "RELEASES", f"http://127.0.0.1:{server.server_address[1]}")
+    monkeypatch.setattr(ollama_release, "SHA256", {})
     yield folder / name
     server.shutdown()
     server.server_close()
@@ -296,6 +297,20 @@ class TestRelease:
         with pytest.raises(InstallFailed, match="checksum"):
             ollama_release.fetch("0.24.0", tmp_path, print)
         assert not list(tmp_path.glob("*.zst*"))
+
+    def test_a_release_that_was_exchanged_with_its_checksum_is_refused(
+        self, releases, tmp_path, monkeypatch
+    ):
+        """What the study knows counts, not what lies beside the archive."""
+        known = {("0.24.0", releases.name): "0" * 64}
+        monkeypatch.setattr(ollama_release, "SHA256", known)
+        with pytest.raises(InstallFailed, match="checksum"):
+            ollama_release.fetch("0.24.0", tmp_path, print)
+
+    def test_the_checksums_of_the_study_s_own_version_are_known(self):
+        names = {name for version, name in ollama_release.SHA256}
+        assert {version for version, _ in ollama_release.SHA256} == {install_ollama.VERSION}
+        assert names == set(ollama_release.ARCHIVES.values())
 
     def test_an_archive_whose_checksum_is_not_told_is_refused(self, releases, tmp_path):
         archive = releases
