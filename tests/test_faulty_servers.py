@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from benchmarks.kills import small_study
 from heavyweight import tables
+from heavyweight.emulator.faults import LEAK_MOST_BYTES
 from heavyweight.estimates import Assessment, assess
 from heavyweight.store import RunFolder
 
@@ -30,7 +32,7 @@ PROFILE = """
 [profiles.faulty]
 about = "servers that break, each in its way"
 model = "emulated"
-arms = ["good", "breaks", "lies", "liar", "crashes"]
+arms = ["good", "breaks", "lies", "liar", "crashes", "leaks"]
 contrasts = { A = ["good", "breaks"] }
 users = [1, 2]
 output_tokens = 8
@@ -40,7 +42,7 @@ min_requests = 30
 min_waves = 4
 cap_seconds = 12
 instrument_seconds = 0.5
-session_minutes = { good = 0.1, breaks = 0.1, lies = 0.1, liar = 0.1, crashes = 0.1 }
+session_minutes = { good = 0.1, breaks = 0.1, lies = 0.1, liar = 0.1, crashes = 0.1, leaks = 0.1 }
 """
 FLAGS: dict[str, list[str]] = {
     "good": [],
@@ -48,7 +50,9 @@ FLAGS: dict[str, list[str]] = {
     "lies": ["--fault", "other-model", "--fault-every", "7"],
     "liar": ["--fault", "other-model"],
     "crashes": ["--fault", "crash", "--fault-every", "20"],
+    "leaks": ["--fault", "leak"],
 }
+SCARCE = "available_memory_fraction = 0.03"
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,13 @@ def studied(tmp_path_factory: pytest.TempPathFactory):
     with small_study(tmp_path_factory.mktemp("faulty") / "study") as root:
         path = root / "study.toml"
         arms = "".join(ARM.format(name=name, flags=flags) for name, flags in FLAGS.items())
-        path.write_text(path.read_text() + arms + PROFILE, encoding="utf-8")
+        # Memory counts as scarce from half of what is leaked.
+        memory = psutil.virtual_memory()
+        left = (memory.available - LEAK_MOST_BYTES / 2) / memory.total
+        text = path.read_text(encoding="utf-8")
+        assert SCARCE in text
+        text = text.replace(SCARCE, f"available_memory_fraction = {left:.4f}")
+        path.write_text(text + arms + PROFILE, encoding="utf-8")
         done = subprocess.run(
             [BIN / "heavyweight", "study", "run", "--profile", "faulty", "--run", "r"],
             cwd=root, capture_output=True, text=True, check=False,
@@ -78,7 +88,7 @@ def test_the_study_goes_on_with_the_next_and_says_what_failed(studied) -> None:
     assert "session(s) of r could not be finished" in done.stderr
     assert "liar" in done.stderr
     assert "answered by somebody-elses" in done.stderr
-    assert {"good", "breaks", "lies"} <= set(found.cells["arm"])
+    assert {"good", "breaks", "lies", "leaks"} <= set(found.cells["arm"]), done.stderr[-3000:]
 
 
 @pytest.mark.timeout(400)
@@ -117,3 +127,12 @@ def test_a_lie_is_no_fast_success(studied) -> None:
         lied = rows[rows["error"].notna()]
         assert set(lied["error"]) == {"wrong_model"}
         assert lied["error_detail"].str.contains("answered by somebody-elses").all()
+
+
+@pytest.mark.timeout(400)
+def test_a_leak_is_seen_before_memory_is_gone(studied) -> None:
+    _, found = studied
+    assert "of the memory were left" in detail(found, "leaks", "machine")
+    leaks = found.cells["arm"] == "leaks"
+    assert not found.cells.loc[leaks, "valid"].all()
+    assert not found.cells.loc[leaks, "errors"].any()

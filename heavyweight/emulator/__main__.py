@@ -40,7 +40,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--cached-ttft-ms", type=float, help="first token of a repeated request")
     parser.add_argument("--stubborn", action="store_true", help="go on for a client that left")
     parser.add_argument("--start-s", type=float, default=default.start_s, help="503 until then")
-    parser.add_argument("--fault", choices=(*faults.NAMES, faults.CRASH), help="how requests fail")
+    parser.add_argument(
+        "--fault", choices=(*faults.NAMES, *faults.SERVER), help="how requests fail"
+    )
     parser.add_argument("--fault-every", type=int, default=1, help="each n-th request fails")
     parser.add_argument("--log", type=Path, help="JSON lines, one a request")
     parser.add_argument("--cores", type=_cores, help='which to run on, as "0,1"')

@@ -205,4 +205,9 @@ OTHER = ("wrong-type", "stall-headers")
 # The whole server is gone at once, with all that it was answering; on order at its start alone.
 CRASH = "crash"
 
+# The server keeps memory with each request, up to a bound, and answers well.
+LEAK = "leak"
+LEAK_BYTES, LEAK_MOST_BYTES = 32_000_000, 1_600_000_000
+
+SERVER = (CRASH, LEAK)
 NAMES: tuple[str, ...] = (*STATUS, *BREAKS, *STREAM, *FRAMES, *LENGTHS, *OTHER)

@@ -31,7 +31,7 @@ class Options:
             with a prefix cache; None: there is no cache.
         stubborn: goes on with the answer of a client that left.
         start_s: seconds during which everything is answered with 503.
-        fault: one of :data:`heavyweight.emulator.faults.NAMES`.
+        fault: one of :data:`heavyweight.emulator.faults.NAMES` or of those of the whole server.
         fault_every: the fault hits each n-th request; 1: all.
         log: file for one JSON line a request, on CLOCK_MONOTONIC.
     """

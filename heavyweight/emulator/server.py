@@ -58,6 +58,7 @@ class Emulator:
         self._started_ns = time.perf_counter_ns()
         self._prefix = secrets.token_hex(8)
         self._received = 0
+        self._leaked: list[bytes] = []
         self.in_flight = 0
         self.served = 0
         self._tokens = self._prompt_tokens_total = 0  # of streams that are over
@@ -143,6 +144,11 @@ class Emulator:
             error = {"message": message, "type": kind, "param": None, "code": status}
         return http.short_json(status, {"error": error}, headers)
 
+    def _leak(self) -> None:
+        """Keep memory that was written to: what is only asked for takes none."""
+        if len(self._leaked) * faults.LEAK_BYTES < faults.LEAK_MOST_BYTES:
+            self._leaked.append(b"x" * faults.LEAK_BYTES)
+
     def _generate(self, connection: Connection, request: http.Request, read_ns: int) -> None:
         """Answer a request for text, as its fault has it."""
         self._received += 1
@@ -153,6 +159,9 @@ class Emulator:
             fault = options.fault
             if fault == faults.CRASH:
                 os._exit(CRASHED)
+            if fault == faults.LEAK:
+                self._leak()
+                fault = None
         request_id = request.headers.get("x-request-id")
         stream = Stream(self.engine, connection, read_ns, request_id)
         refused = self._refuse(request.path, fault)
