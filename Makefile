@@ -66,7 +66,8 @@ AUDIT := .venv/audit/bin/python
 audit: $(READY) ## known vulnerabilities of all locked packages (asks the package index)
 	@[ -x $(AUDIT) ] || $(BIN)/uv venv --quiet --python $(BIN)/python .venv/audit
 	@$(BIN)/uv pip sync --quiet --require-hashes --python $(AUDIT) .ci/audit.lock
-	@$(AUDIT) .ci/audit.py requirements.lock .ci/audit.lock heavyweight/servers/vllm-*.txt
+	@$(AUDIT) .ci/audit.py requirements.lock .ci/audit.lock heavyweight/servers/vllm-*.txt \
+	  benchmarks/*.txt
 
 licences: $(READY) ## LICENSES.md anew, from the installed packages
 	@$(BIN)/python .ci/licences.py
@@ -90,11 +91,15 @@ lab: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab --ip 127.0.0.1 $$([ "$$(id -u)" = 0 ] && echo --allow-root) \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate notebooks/session.ipynb
 
-lock: $(READY) ## resolve requirements.lock anew
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-annotate --no-header --no-emit-index-url --extra test pyproject.toml -o requirements.lock
-	@echo 'pip-audit==2.10.1' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-	  --generate-hashes --no-annotate --no-header --no-emit-index-url - -o .ci/audit.lock
+LOCKED := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --no-header --no-emit-index-url
+# GuideLLM needs jinja2 and does not ask for it; its torch is vLLM's, which is in the cache already.
+lock: $(READY) ## resolve requirements.lock, and those of make audit and make bench, anew
+	@$(LOCKED) --extra test pyproject.toml -o requirements.lock
+	@echo 'pip-audit==2.10.1' | $(LOCKED) - -o .ci/audit.lock
+	@echo 'aiperf==0.13.0' | $(LOCKED) - -o benchmarks/aiperf-0.13.0.txt
+	@printf '%s\n' 'guidellm==0.8.1' jinja2 'torch==2.11.0' | \
+	  $(LOCKED) - -o benchmarks/guidellm-0.8.1.txt
 
 clean: ## remove what was made here; measured data stays
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

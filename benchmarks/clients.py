@@ -16,6 +16,7 @@ from benchmarks.cases import MODEL, PROMPT_TOKENS, Case
 from benchmarks.sample import Sample, Stamps, stamps
 from heavyweight.load import LoadSpec, measure
 from heavyweight.load.spec import Arrivals
+from heavyweight.records import measured
 from heavyweight.store import CellFile
 
 SEED = 20260525
@@ -114,7 +115,7 @@ def read_cell(path: Path) -> Sample:
     arrived_ns = chunks.flatten().to_numpy()
     lengths = chunks.value_lengths().to_numpy()
     inside = (arrived_ns > cell.window_start_ns) & (arrived_ns <= cell.window_end_ns)
-    load = cell.machine_load
+    load = measured(cell.machine_load)
     window_s = (cell.window_end_ns - cell.window_start_ns) / 1e9
     # The look at the machine is about the window, not exactly it.
     cpu_s = load.client_cpu_s * window_s / load.elapsed_s if load.elapsed_s else 0.0

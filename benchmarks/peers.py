@@ -17,7 +17,6 @@ from heavyweight.paths import cache_dir
 from heavyweight.servers.install_vllm import VERSION as VLLM_VERSION
 from heavyweight.servers.installing import find
 
-RESOLVED = "2026-11-24"  # no package of a peer is newer
 TOKENIZER = "models/smollm2-135m/checkpoint"
 # Not for AIPerf, which then takes the path of a tokenizer for a name.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -44,12 +43,15 @@ class Environment:
     Args:
         package: its name.
         version: exactly this one.
-        extras: what it needs and does not ask for, or what spares a second copy of large packages.
     """
 
     package: str
     version: str
-    extras: tuple[str, ...] = ()
+
+    @property
+    def pins(self) -> Path:
+        """Its exact packages, with hashes; `make lock` resolves them."""
+        return Path(__file__).with_name(f"{self.package}-{self.version}.txt")
 
     @property
     def folder(self) -> Path:
@@ -78,19 +80,8 @@ class Environment:
         print(f"installing {self.package} {self.version} ...", file=sys.stderr, flush=True)
         tool = uv.find_uv_bin()
         _step([tool, "venv", "--allow-existing", "--python", sys.executable, str(self.folder)])
-        _step(
-            [
-                tool,
-                "pip",
-                "install",
-                "--python",
-                str(self.folder / "bin" / "python"),
-                "--exclude-newer",
-                RESOLVED,
-                f"{self.package}=={self.version}",
-                *self.extras,
-            ]
-        )
+        python = str(self.folder / "bin" / "python")
+        _step([tool, "pip", "sync", "--require-hashes", "--python", python, str(self.pins)])
         (self.folder / "whole").touch()
 
 
@@ -110,7 +101,7 @@ def _no_tokenizer() -> str | None:
     return None
 
 
-GUIDELLM = Environment("guidellm", "0.8.1", ("jinja2", "torch==2.11.0"))  # vLLM's torch
+GUIDELLM = Environment("guidellm", "0.8.1")
 AIPERF = Environment("aiperf", "0.13.0")
 VERSIONS = {
     "aiohttp": version("aiohttp"), "uvloop": version("uvloop"), "vllm": VLLM_VERSION,

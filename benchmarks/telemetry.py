@@ -26,6 +26,7 @@ from heavyweight.errors import BadInput, StudyError
 from heavyweight.load import measure
 from heavyweight.machine import usable_cores
 from heavyweight.recordings import Recording, path_beside
+from heavyweight.records import measured
 from heavyweight.servers.asking import told
 from heavyweight.store import CellFile
 from heavyweight.telemetry.metrics import read_vllm
@@ -72,9 +73,8 @@ def one(case: Case, cores: tuple[int, int], record: bool) -> Seen:
 def _seen(path: Path, log: Path, case: Case) -> Seen:
     sample, server, cell = read_cell(path), ServerLog.read(log), CellFile(path).cell
     window_s = (cell.window_end_ns - cell.window_start_ns) / 1e9
-    inside = (sample.end_ns - cell.origin_monotonic_ns > cell.window_start_ns) & (
-        sample.end_ns - cell.origin_monotonic_ns <= cell.window_end_ns
-    )
+    ended_ns = sample.end_ns - measured(cell.origin_monotonic_ns)
+    inside = (ended_ns > cell.window_start_ns) & (ended_ns <= cell.window_end_ns)
     tok_s = float(sample.tokens[inside].sum()) / window_s
     found = Recording.beside(path)
     if found is None:

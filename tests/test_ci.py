@@ -88,5 +88,6 @@ def test_where_nobody_answers_it_is_2_and_said(audit, answers, capsys, output, s
 
 def test_make_audit_looks_at_every_list_of_locked_packages() -> None:
     recipe = (ROOT / "Makefile").read_text().partition("\naudit:")[2].partition("\n\n")[0]
-    for lock in ("requirements.lock", ".ci/audit.lock", "heavyweight/servers/vllm-*.txt"):
+    of_servers, of_peers = "heavyweight/servers/vllm-*.txt", "benchmarks/*.txt"
+    for lock in ("requirements.lock", ".ci/audit.lock", of_servers, of_peers):
         assert lock in recipe

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from matplotlib.image import imread
 
+from benchmarks.peers import AIPERF, GUIDELLM
 from heavyweight import readme
 from heavyweight.design import load_study
 from heavyweight.dictionary import markdown
@@ -117,14 +118,16 @@ def test_the_lock_names_every_dependency_with_hashes_and_no_address() -> None:
 
 
 def test_every_locked_package_is_installed_by_its_checksum() -> None:
-    """Of the study, of pip-audit, and of both environments of vLLM."""
+    """Of the study, of pip-audit, of both environments of vLLM, of the peers of `make bench`."""
     locks = [ROOT / "requirements.lock", ROOT / ".ci" / "audit.lock"]
-    for path in [*locks, *(ROOT / "heavyweight" / "servers").glob("vllm-*.txt")]:
+    locks += [*(ROOT / "heavyweight" / "servers").glob("vllm-*.txt"), GUIDELLM.pins, AIPERF.pins]
+    for path in locks:
         entries = re.findall(r"^([\w.\[\]-]+) ?==[^\n]*((?:\n[ #][^\n]*)*)", path.read_text(), re.M)
         assert len(entries) > 20, path.name
         assert not [name for name, more in entries if "--hash=sha256:" not in more], path.name
     made = (ROOT / "Makefile").read_text()
     assert made.count("--require-hashes") == 3  # uv, pip, and the environment of pip-audit
+    assert "--require-hashes" in (ROOT / "benchmarks" / "peers.py").read_text()
     assert "--ip 127.0.0.1" in made  # of JupyterLab
 
 

@@ -12,6 +12,7 @@ from scipy import special, stats
 from benchmarks.statistics import simulate
 from heavyweight.stats import (
     Estimate,
+    NotEstimable,
     blocks_needed,
     crossover,
     effective_sample_size,
@@ -29,6 +30,7 @@ from heavyweight.stats import (
     trend,
     usl,
 )
+from heavyweight.stats.bootstrap import Samples, Statistic
 
 BLOCKS = (3, 4, 6, 10)
 RATIO = 1.7
@@ -67,9 +69,15 @@ def row(interval: str, setting: str, blocks: int, nominal: float, seen: Iterable
     return Row(interval, setting, blocks, nominal, float(hits.mean()), int(hits.size))
 
 
-def holds(estimate: Estimate, truth: float) -> bool:
-    """Whether the interval holds the truth."""
-    return estimate.low <= truth <= estimate.high
+def holds(found: Estimate | NotEstimable | None, truth: float) -> bool:
+    """Whether the interval holds the truth.
+
+    Raises:
+        TypeError: there is no interval, which in a simulated study cannot be.
+    """
+    if not isinstance(found, Estimate):
+        raise TypeError(f"no interval: {found}")
+    return found.low <= truth <= found.high
 
 
 def by_block(values: np.ndarray) -> dict[int, float]:
@@ -124,11 +132,11 @@ def resampling(rng: np.random.Generator, studies: int) -> Iterator[Row]:
     for blocks in BLOCKS:
         requests = simulate.latencies(rng, studies // 8, blocks, 100, ratio=RATIO)
         for name, truth in truths.items():
-            seen = []
+            seen: list[bool] = []
             for a, b in requests:
-                study = {"a": {1: by_row(a)}, "b": {1: by_row(b)}}
+                study: Samples = {"a": {1: by_row(a)}, "b": {1: by_row(b)}}
                 q = 0.95 if name == "p95" else 0.5
-                kind = "mean" if name == "mean" else "quantile"
+                kind: Statistic = "mean" if name == "mean" else "quantile"
                 found = hierarchical(study, kind, q, resamples=1999, seed=len(seen))
                 seen.append(holds(found.ratio("a", "b", 1), truth))
             yield row(f"hierarchical bootstrap, {name}", "waves", blocks, 0.95, seen)
@@ -264,15 +272,17 @@ def plans(rng: np.random.Generator, studies: int) -> Iterator[Row]:
         reached: dict[str, list[bool]] = {"as planned": [], "with caution": []}
         for x in np.exp(sd * rng.standard_normal((studies // 2, pilot))):
             found = plan(x, width)
+            if isinstance(found, NotEstimable):
+                raise TypeError(f"no plan: {found}")
             for name, blocks in (("as planned", found.blocks), ("with caution", found.cautious)):
                 study = mean_log_t(np.exp(sd * rng.standard_normal(blocks)))
                 reached[name].append(study.high / study.value <= 1 + width)
         for name, seen in reached.items():
             yield row("blocks_needed: reach the width", name, pilot, math.nan, seen)
     true = blocks_needed(sd, width)
-    found = np.exp(sd * rng.standard_normal((studies, true)))
-    seen = (e.high / e.value <= 1 + width for e in map(mean_log_t, found))
-    yield row("blocks_needed: reach the width", "true spread known", true, math.nan, seen)
+    measured = (mean_log_t(x) for x in np.exp(sd * rng.standard_normal((studies, true))))
+    narrow = (e.high / e.value <= 1 + width for e in measured)
+    yield row("blocks_needed: reach the width", "true spread known", true, math.nan, narrow)
 
 
 GROUPS: dict[str, Callable[[np.random.Generator, int], Iterator[Row]]] = {

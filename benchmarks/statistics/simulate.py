@@ -38,7 +38,7 @@ def levels(
     own = math.hypot(OWN, CELL) * noise(rng, (studies, 2, blocks), tails)
     if tails == "skewed":
         own[:, 1] = 0.0  # two arms skewed alike would have ratios that are not skewed
-    return np.exp(common + own) * np.array([[ratio], [1.0]])
+    return np.asarray(np.exp(common + own) * np.array([[ratio], [1.0]]))
 
 
 def waves(
@@ -65,7 +65,7 @@ def latencies(
 ) -> np.ndarray:
     """Request latencies of two arms, shape (studies, 2, blocks, n)."""
     inside = waves(rng, (studies, 2, blocks, n), users) * np.reshape(spread, (2, 1, 1))
-    return levels(rng, studies, blocks, ratio)[..., None] * np.exp(inside)
+    return np.asarray(levels(rng, studies, blocks, ratio)[..., None] * np.exp(inside))
 
 
 def quantile_ratio(ratio: float, q: float, spread: tuple[float, float] = SPREAD) -> float:
@@ -87,7 +87,7 @@ def crossing_curve(crossing: float, bend: float = 0.0) -> np.ndarray:
     x = np.log(LOADS)
     slope = math.log(5.9 / 1.1) / math.log(50)
     at = math.log(crossing)
-    return slope * (x - at) - bend * (x * x - at * at) / math.log(50)
+    return np.asarray(slope * (x - at) - bend * (x * x - at * at) / math.log(50))
 
 
 def curves(rng: np.random.Generator, studies: int, blocks: int, mean: np.ndarray) -> np.ndarray:
@@ -115,4 +115,4 @@ def scaling(
     law = LOADS / (1 + sigmas * (LOADS - 1) + kappas * LOADS * (LOADS - 1))
     block = math.hypot(COMMON, OWN) * rng.standard_normal(shape)
     cell = CELL * rng.standard_normal((studies, blocks, LOADS.size))
-    return rate * law * np.exp(block + cell)
+    return np.asarray(rate * law * np.exp(block + cell))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy import stats
 
 from heavyweight.stats import hierarchical
-from heavyweight.stats.bootstrap import Samples
+from heavyweight.stats.bootstrap import Samples, Statistic
 
 ARMS, LOADS, BLOCKS, REQUESTS = 4, 7, 6, 500
 
@@ -59,7 +58,7 @@ def measure(resamples: int = 10_000, rounds: int = 3) -> Iterator[Timing]:
     rng = np.random.default_rng(1)
     whole, one = study(rng, BLOCKS), study(rng, 1)
 
-    def ours(values: Samples, statistic: Literal["quantile", "mean"]) -> Callable[[], None]:
+    def ours(values: Samples, statistic: Statistic) -> Callable[[], None]:
         def work() -> None:
             found = hierarchical(values, statistic, resamples=resamples, seed=1)
             for arm, load in found.draws:
@@ -68,8 +67,11 @@ def measure(resamples: int = 10_000, rounds: int = 3) -> Iterator[Timing]:
 
         return work
 
+    statistics: dict[Statistic, tuple[str, Callable[..., object]]] = {
+        "quantile": ("median", np.median), "mean": ("mean", np.mean),
+    }  # fmt: skip
     cells = f"{ARMS} arms x {LOADS} loads"
-    for statistic, name in (("quantile", "median"), ("mean", "mean")):
+    for statistic, (name, _) in statistics.items():
         seconds = best(ours(whole, statistic), rounds if statistic == "quantile" else 1)
         text = f"{name}: {cells} x {BLOCKS} blocks x {REQUESTS} requests, {resamples:,} resamples"
         yield Timing(text, "heavyweight", seconds, 1.0)
@@ -85,7 +87,7 @@ def measure(resamples: int = 10_000, rounds: int = 3) -> Iterator[Timing]:
 
         return work
 
-    for statistic, name, function in (("quantile", "median", np.median), ("mean", "mean", np.mean)):
+    for statistic, (name, function) in statistics.items():
         text = f"{name}: {cells}, {REQUESTS} requests of one block, {resamples:,} resamples"
         mine = best(ours(one, statistic), rounds)
         theirs = best(scipys(function), 1)

@@ -19,6 +19,7 @@ BCA = "ratio paired by block, BCa bootstrap over blocks on the log scale"
 HIERARCHICAL = "bootstrap of blocks and of the requests inside them, expanded percentiles"
 CHUNK = 4_000_000  # request indices held at once
 
+Statistic = Literal["quantile", "mean"]
 Samples = Mapping[str, Mapping[float, Mapping[int, ArrayLike]]]
 """arm -> load -> block -> one value a request."""
 
@@ -135,7 +136,7 @@ def _quantile(means: np.ndarray, q: float, undecided: float) -> float:
 
 def hierarchical(
     values: Samples,
-    statistic: Literal["quantile", "mean"] = "quantile",
+    statistic: Statistic = "quantile",
     q: float = 0.5,
     confidence: float = 0.95,
     resamples: int = 10_000,
