@@ -118,6 +118,17 @@ def test_loads_that_were_not_measured_are_dashes(tmp_path):
     assert "no interval" in tables.answers(assessment)[1][0]
 
 
+def test_a_load_without_a_ratio_is_told_among_the_answers(tmp_path):
+    def fail_at_8(cell, rows):
+        return cell, [fail(row) for row in rows] if cell.users == 8 else rows
+
+    run = write_run(tmp_path / "run", users=(1, 8), blocks=2, edit=fail_at_8)
+    one, eight = tables.answers(estimates.assess(run))[1]
+    assert one.startswith("1 user: ")
+    assert "times" in one
+    assert eight == "8 users: no ratio (in no block were both measured and passed their checks)"
+
+
 def test_percentiles_beyond_the_sample_say_what_they_need(assessment):
     table = tables.latency(estimates.latency_table(assessment, "e2e"))
     assert table["p95 (ms)"].iloc[0] == "not estimable: needs 72"

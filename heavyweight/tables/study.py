@@ -24,6 +24,7 @@ from heavyweight.tables.words import (
 from heavyweight.text import count_of
 
 INSTRUMENT = "instrument error p99 (ms)"
+NO_RATIO = "no ratio (in no block were both measured and passed their checks)"
 
 
 def cells(assessment: Assessment) -> pd.DataFrame:
@@ -159,7 +160,8 @@ def sessions(table: pd.DataFrame) -> pd.DataFrame:
 def answers(assessment: Assessment) -> tuple[str, list[str]]:
     """The first contrast in words: what is compared, and a line a load.
 
-    Of a run that was planned with several lengths, a line for each of them.
+    Of a run that was planned with several lengths, a line for each of them. A load without a ratio
+    has its line, too: nobody should take it for one that was not asked.
     """
     name = first_contrast(assessment)
     if name is None:
@@ -170,8 +172,8 @@ def answers(assessment: Assessment) -> tuple[str, list[str]]:
         table = main_length(assessment, table)
     lines = [
         f"{count_of(r.users, 'user')}{length and ', '}{length}: "
-        f"{times(r.ratio, r.low, r.high, r.blocks)}"
-        for length, rows in by_length(table.dropna(subset="ratio"))
+        f"{NO_RATIO if pd.isna(r.ratio) else times(r.ratio, r.low, r.high, r.blocks)}"
+        for length, rows in by_length(table)
         for r in rows.itertuples()
     ]
     return f"Tokens a second of {above}, as a multiple of those of {below}:", lines
