@@ -130,7 +130,9 @@ def _pids(command: int, victim: str) -> list[int]:
         below = top.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
-    words: dict[str, list[int]] = {"command": [command], "server": _server()}
+    held, mine = holder(), {command, *(process.pid for process in below)}
+    served = _server(held) if held and held.holder.pid in mine else []  # another study has one, too
+    words: dict[str, list[int]] = {"command": [command], "server": served}
     for process in below:
         with contextlib.suppress(psutil.Error):
             line = " ".join(process.cmdline())
@@ -151,8 +153,7 @@ def holder() -> Holder | None:
         return None
 
 
-def _server() -> list[int]:
-    held = holder()
+def _server(held: Holder | None) -> list[int]:
     return [known.pid for known in held.server if known.alive()] if held else []
 
 
@@ -205,7 +206,7 @@ def _lost(run: Path, before: dict[str, str]) -> str:
     sums = Sums.read(run)
     if sums is None or not sums.compared().intact:
         return "its checksums do not fit"
-    if left := _server():
+    if left := _server(holder()):
         return f"a server is left over: {left}"
     if left := _busy(run):
         return f"work that keeps cores busy is left over: {left}"

@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
-from benchmarks.kills import VICTIMS, small_study, tried
+from benchmarks.kills import VICTIMS, _pids, small_study, tried
+from heavyweight.paths import cache_dir
+from heavyweight.processes import Known
+from heavyweight.servers.lock import HOLDER_FILE, Holder
+from heavyweight.store import write_json
 
 pytestmark = pytest.mark.notebook
 
@@ -29,3 +36,22 @@ def test_the_victims_are_all_that_take_part() -> None:
     assert set(VICTIMS) == {
         "command", "papermill", "kernel", "client", "server", "all", "power",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("mine", [True, False], ids=["its own server", "another study's server"])
+def test_only_the_study_s_own_server_is_killed(mine: bool) -> None:
+    waits = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(waits) as command, subprocess.Popen(waits) as server:
+        try:
+            holder = Holder(
+                holder=Known.of(psutil.Process(command.pid if mine else os.getpid())),
+                since_utc="now",
+                server_pgid=server.pid,
+                server=[Known.of(psutil.Process(server.pid))],
+            )
+            write_json(cache_dir() / HOLDER_FILE, holder)
+            assert _pids(command.pid, "server") == [server.pid] * mine
+        finally:
+            (cache_dir() / HOLDER_FILE).unlink(missing_ok=True)
+            command.kill()
+            server.kill()
