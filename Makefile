@@ -47,9 +47,11 @@ TIMED := $(addprefix tests/,instrument loadtest test_benchmarks.py test_contribu
   $(addprefix telemetry/test_,processes.py recorder.py snapshot.py) \
   $(addprefix experiments/test_,mechanisms.py openloop.py parallel.py streams.py))
 TESTS := $(BIN)/python -m pytest
+# Studies in tests wait for their servers: one worker more for two cores leaves no core idle.
+WORKERS := $(shell echo $$(($$(nproc) * 3 / 2)))
 
 test: $(READY) ## unit tests, notebooks, pages
-	@$(TESTS) -n auto --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \
+	@$(TESTS) -n $(WORKERS) --dist loadfile --no-loadscope-reorder --nbval --nbval-current-env \
 	  $(addprefix --ignore=,$(TIMED)) tests analysis
 	@$(TESTS) $(TIMED)
 

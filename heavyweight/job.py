@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from heavyweight import design, identity, store
 from heavyweight.calibrations import InstrumentFolder
 from heavyweight.design import PlannedCalibration, PlannedSession, Profile, Step, Study
-from heavyweight.errors import StoreError
+from heavyweight.errors import BadInput, StoreError
 from heavyweight.instrument import cells_of
 from heavyweight.load.address import is_loopback
 from heavyweight.parameters import Parameters
@@ -151,6 +151,12 @@ def prepare_job(
         "", root, study, profile, arms=profile.arms, label=profile.name,
         plan_sha256=identity.plan_sha256(study, profile, applied, extra),
     )  # fmt: skip
+    if new and name and (runs / name / store.RUN_FILE).exists():
+        raise BadInput(
+            f"--new, and a run {name} that is there",
+            "a name that is not taken, or --new alone",
+            "leave out one of the two",
+        )
     name = name or _fitting_name(runs, record, new)
     folder = store.RunFolder.create(runs / name, record.model_copy(update={"run": name}))
     copy = folder.path / STUDY_FILE

@@ -145,7 +145,7 @@ def execute(name: str, run_path: Path, into: Path | None = None) -> NotebookNode
             language="python",
             progress_bar=False,
             log_output=False,
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # its end is a Ctrl-C to it
         )
     except papermill.PapermillExecutionError as error:
         raise StudyError(

@@ -140,6 +140,7 @@ def _execute_step(job: Job, step: Step, on_state: State) -> None:
             [
                 *(sys.executable, "-m", "papermill", NOTEBOOK.format(notebook), str(executed)),
                 *("--no-progress-bar", "--log-level", "ERROR"),
+                *("--kernel", "python3", "--language", "python"),  # where a notebook names none
                 *("--parameters_yaml", json.dumps(_parameters(job, step))),
             ],
             cwd=job.root,

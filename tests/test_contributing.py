@@ -22,7 +22,6 @@ BLOCK = re.compile(r"^```(?:python|toml) (.+?)\n(.*?)^```$", re.M | re.S)
 pytestmark = pytest.mark.timeout(400)  # a study, an experiment and a page, from the command line
 COPIED = ("heavyweight", "notebooks", "analysis", "data/article")
 LINKED = ("data/hardware.toml", "data/models.toml", "data/reference", "README.md")
-KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 RUN = "import sys; from heavyweight.cli import main; sys.exit(main())"
 
 
@@ -33,7 +32,7 @@ def section(title: str) -> str:
 
 def notebook_of(text: str) -> nbformat.NotebookNode:
     """A notebook from its text, in which each `# %%` begins a cell."""
-    made = nbformat.v4.new_notebook(metadata={"kernelspec": KERNEL})
+    made = nbformat.v4.new_notebook()  # as a newcomer may make it, without a kernel's name
     for cell in text.split("# %%")[1:]:
         head, _, source = cell.partition("\n")
         if "[markdown]" in head:

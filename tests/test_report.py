@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -299,6 +300,14 @@ def test_who_should_use_what_is_said_of_real_servers_only(made, real):
     assert tables.advice(real) == (
         "For more tokens a second on this machine: vLLM BF16 at 2, 4, 8, 16, 32 and 50 users; "
         "Ollama Q4, 1 slot at 1 user."
+    )
+
+
+def test_a_load_without_a_valid_block_is_not_said_to_be_open(real):
+    failed = real.cells["users"] == 50
+    cells = real.cells.assign(valid=real.cells["valid"] & ~failed)
+    assert tables.advice(replace(real, cells=cells)).endswith(
+        "Ollama Q4, 1 slot at 1 user; no ratio at 50 users."
     )
 
 

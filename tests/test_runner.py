@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from heavyweight import calibrations, design, runner, sealing, store
-from heavyweight.errors import StoreError
+from heavyweight.errors import BadInput, StoreError
 from heavyweight.job import Job, planned_calibration, prepare_job
 from heavyweight.machine import usable_cores
 from heavyweight.parameters import Parameters
@@ -41,6 +41,13 @@ def test_the_same_plan_goes_on_and_another_one_begins_its_own_run(tmp_path: Path
     assert job(tmp_path, blocks=3).folder.run.run == "emulated-2"
     assert job(tmp_path).folder.run.run == "emulated-1"
     assert job(tmp_path, new=True).folder.run.run == "emulated-3"
+
+
+def test_a_new_run_has_no_name_that_is_taken(tmp_path: Path) -> None:
+    job(tmp_path)
+    with pytest.raises(BadInput, match="--new, and a run emulated-1 that is there"):
+        job(tmp_path, new=True, name="emulated-1")
+    assert job(tmp_path, new=True, name="mine").folder.run.run == "mine"
 
 
 def test_two_urls_are_two_runs(tmp_path: Path) -> None:

@@ -115,8 +115,8 @@ class Ledger(Strict):
             if found != one.rules_sha256:
                 raise ValueError(
                     f"the rules of version {one.version} are not those that were written down "
-                    f"(sha256 {found}); a rule that changes needs a new version with the reason, "
-                    "and all else that decides does not change"
+                    f"(sha256 {found}); a rule that changes needs a new version with the reason "
+                    "and this sha256, and all else that decides does not change"
                 )
         return self
 

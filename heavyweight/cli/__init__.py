@@ -35,8 +35,10 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:
         where = f" ({Path(error.filename).name})" if error.filename else ""
-        print(f"heavyweight: {error.strerror or error}{where}. Remedy: see to it, and call again;"
-              " what was finished is kept.", file=sys.stderr)  # fmt: skip
+        print(f"heavyweight: {error.strerror or error}{where}. Expected: a place that can be read"
+              " and written. Remedy: mend its owner, mode or disk, or name another cache folder in"
+              " HEAVYWEIGHT_CACHE, and call again; what was finished is kept.",
+              file=sys.stderr)  # fmt: skip
         sys.exit(2)
     except KeyboardInterrupt:
         print("heavyweight: interrupted; what was finished is kept.", file=sys.stderr)

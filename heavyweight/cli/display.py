@@ -63,6 +63,13 @@ class StudyDisplay:
             if self._session:
                 self.finished.add(self._session.name)
             self._session, self._session_begun_s = session, time.monotonic()
+            if not self.console.is_terminal:
+                place = len(self.finished - {session.name}) + 1
+                self.console.print(
+                    f"{session.name} | step {place} of {len(self.job.steps)} | "
+                    f"{self._left(session)}",
+                    markup=False,
+                )
         line = progress.line(state) if state else f"{session.name} | opening"
         if self.console.is_terminal:
             done = sum(self.loads[name] for name in self.finished) + state.get("cells_done", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from heavyweight import design, runner
+from heavyweight import design, runner, sealing
 from heavyweight.cli.display import StudyDisplay
 from heavyweight.cli.output import emit, errors, progress, say
 from heavyweight.cli.remote import told
@@ -109,6 +109,7 @@ def measure(job: Job, page: bool, as_json: bool) -> None:
         with StudyDisplay(job, minutes, errors) as display:
             failures = runner.execute(job, display.update)
     else:
+        sealing.refuse_changed(job.folder)
         progress(f"{job.folder.run.run} is complete: nothing to do (--new begins another run).")
     print_run(job.folder, as_json)
     if page:

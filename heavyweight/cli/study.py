@@ -206,12 +206,15 @@ def check(run: RunArgument = "", as_json: AsJson = False) -> None:
     """
     from heavyweight.cli.tables import print_checks
     from heavyweight.estimates import assess, summary
+    from heavyweight.sealing import refuse_changed
 
-    assessment = assess(find_run(run))
+    folder = find_run(run)
+    assessment = assess(folder)
     result = summary(assessment)
     if as_json:
         emit(result)
     else:
         print_checks(assessment)
+    refuse_changed(folder)
     if not result["work_ok"] or result["open_ports"]:
         raise typer.Exit(1)

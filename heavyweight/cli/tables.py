@@ -91,6 +91,8 @@ def print_checks(assessment: Assessment) -> None:
         known = {name: value for name, value in row.items() if value is not pd.NA}
         console.print(f"missing: {known}", markup=False)
     whole = "The work is whole and equal."
+    if result["invalid"]:
+        whole += " What is INVALID above is so for the machine's sake alone, and enters no number."
     if assessment.run.imported:
         whole = "No check of the work failed that can be made of imported data."
     console.print(whole if result["work_ok"] else "Work is missing, wrong or unequal: see above.")

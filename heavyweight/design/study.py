@@ -7,20 +7,21 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, ValidationError, model_validator
 
 from heavyweight.design.arms import Arm, Model, Table, known
 from heavyweight.errors import BadInput
 from heavyweight.kinds import EXPERIMENTS, Name
 
 T = TypeVar("T")
+UNKNOWN_KEY = "extra_forbidden"  # pydantic's name
 
 
 class Same(Table):
     """What is the same for every arm."""
 
     context_tokens: int = Field(gt=0)
-    cores: Literal["all"] | list[int]
+    cores: Literal["all"] | list[NonNegativeInt]
     prompt_tokens: int = Field(gt=0)
 
 
@@ -111,7 +112,7 @@ class Study(Table):
     schema_: Literal[1] = Field(alias="schema")
     seed: int = Field(ge=0)
     same: Same
-    limits: dict[str, float]
+    limits: dict[str, NonNegativeFloat]
     instrument: Calibration = Calibration()
     models: dict[Name, Model]
     arms: dict[Name, Arm]
@@ -139,6 +140,12 @@ class Study(Table):
             known(f"{where}.model", profile.model, self.models)
             for arm in [*profile.arms, *profile.session_minutes]:
                 known(f"{where}.arms", arm, self.arms)
+            texts = profile.lengths or [(self.same.prompt_tokens, profile.output_tokens)]
+            if (most := max(map(sum, texts))) > self.same.context_tokens:
+                raise ValueError(
+                    f"same.context_tokens = {self.same.context_tokens}: {where} asks for texts of "
+                    f"{most} tokens"
+                )
             for pair in profile.contrasts.values():
                 for arm in pair:
                     known(f"{where}.contrasts", arm, dict.fromkeys(profile.arms))
@@ -195,8 +202,11 @@ def load_study(path: Path) -> Study:
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"{path.name} is not TOML: {error}", "a TOML file", "mend it") from error
     except ValidationError as error:
-        first = error.errors()[0]
+        # A key that nobody knows is the cause of another that is missing.
+        first = min(error.errors(), key=lambda one: one["type"] != UNKNOWN_KEY)
         where = ".".join(str(part) for part in first["loc"]) or "study"
+        if first["type"] == UNKNOWN_KEY:
+            first["msg"] = "no key of study.toml is called so"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise BadInput(
             f"{path.name}: {where}: {first['msg'].removeprefix('Value error, ')}{more}",

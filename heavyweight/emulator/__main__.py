@@ -55,6 +55,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} must be at least 0")
     if known.cached_ttft_ms is not None and not 0 <= known.cached_ttft_ms < 1e9:
         parser.error("--cached-ttft-ms must be at least 0")
+    if not 0 <= known.port <= 65_535:
+        parser.error("--port must be from 0 to 65535")
     if known.queue is not None and known.queue < 0:
         parser.error("--queue must be at least 0")
     if known.batching == "step" and not known.itl_ms:
@@ -92,7 +94,8 @@ def main() -> int:
         # The standard loop writes to the socket at once, so that the log's stamps are exact.
         asyncio.run(run(arguments))
     except OSError as error:
-        print(f"cannot listen: {error.strerror or error}", file=sys.stderr)
+        remedy = "another --port, or 0 for a free one"
+        print(f"cannot listen: {error.strerror or error}. Remedy: {remedy}", file=sys.stderr)
         return 2
     return 0
 

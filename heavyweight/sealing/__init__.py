@@ -8,7 +8,7 @@
 Both are made anew after each session; a checksum that is there is never replaced.
 """
 
-from heavyweight.sealing.seal import changed_since, seal
+from heavyweight.sealing.seal import changed_since, refuse_changed, seal
 from heavyweight.sealing.sums import (
     CRATE_FILE,
     MADE_AGAIN,
@@ -20,5 +20,6 @@ from heavyweight.sealing.sums import (
 
 __all__ = [
     "CRATE_FILE", "MADE_AGAIN", "SUMS_FILE", "Compared", "Sums", "changed_since", "kept_files",
+    "refuse_changed",
     "seal",
 ]  # fmt: skip

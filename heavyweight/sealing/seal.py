@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from heavyweight.calibrations import FOLDER, LOG_ENDING, InstrumentFolder
 from heavyweight.errors import StoreError
@@ -48,14 +48,25 @@ def seal(run: RunFolder) -> Sums:
     return written
 
 
-def changed_since(run: RunFolder, names: list[str]) -> StoreError:
+def refuse_changed(run: RunFolder) -> None:
+    """Look at all that was sealed.
+
+    Raises:
+        StoreError: a file is not as it was measured.
+    """
+    sums = Sums.read(run.path)
+    if sums is not None and (names := sums.compared().changed):
+        raise changed_since(run, names)
+
+
+def changed_since(run: RunFolder, names: Sequence[str]) -> StoreError:
     """The error that says which files are not as they were measured."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return StoreError(
         f"not as they were measured in {run.path.name}: {', '.join(names[:3])}{more}",
         f"the content that {SUMS_FILE} has the checksums of",
-        "restore them from a copy, or move them away: `heavyweight study run` measures what is "
-        "missing again",
+        "restore them from a copy; of a cell that is moved away `heavyweight study run` measures "
+        "the load again",
     )
 
 

@@ -55,7 +55,7 @@ class RunFolder:
             raise StoreError(
                 f"cannot make the run folder {path.name}: {error.strerror}",
                 "a writable folder",
-                "choose another place with --out",
+                "mend its owner or mode, or work in a folder that can be written to",
             ) from error
         if (path / RUN_FILE).exists():
             folder = cls.open(path)

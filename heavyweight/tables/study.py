@@ -191,12 +191,16 @@ def advice(assessment: Assessment) -> str:
     arms = [assessment.label(arm) for arm in run.contrasts[name]]
     ahead: dict[str, list[str]] = {arm: [] for arm in arms}
     open_at: list[str] = []
+    without: list[str] = []
     for r in main_length(assessment, ratio_table(assessment, name)).itertuples():
         found = arms[0] if r.low > 1 else arms[1] if r.high < 1 else None
-        (ahead[found] if found else open_at).append(str(r.users))
+        kind = ahead[found] if found else without if pd.isna(r.ratio) else open_at
+        kind.append(str(r.users))
     parts = [f"{arm} at {_users(users)}" for arm, users in ahead.items() if users]
     if open_at:
         parts.append(f"this run cannot tell which at {_users(open_at)}")
+    if without:
+        parts.append(f"no ratio at {_users(without)}")
     return f"For more tokens a second on this machine: {'; '.join(parts)}." if parts else ""
 
 

@@ -33,13 +33,16 @@ _CHECKS: tuple[tuple[str, Literal["work", "machine"], _Look, str], ...] = (
      "look at the users' pauses and at the stamps; the rows do not add up"),
     ("server", "work", work.server, "stop all servers, start a new run, and read the server's log"),
     ("steady state", "machine", machine.steady_state,
-     "measure longer (min_seconds, min_requests), and see that clocks are not throttled"),
-    ("client", "machine", machine.client, "give the client a core of its own, or lower the load"),
+     "measure again in a new run (--new); where it stays, longer: raise min_seconds and min_waves "
+     "of the profile in study.toml; see that clocks are not throttled"),
+    ("client", "machine", machine.client,
+     "stop other programs; on few cores measure again in a new run, or lower the load"),
     ("machine", "machine", machine.machine, 
      "stop other programs, see to cooling and power, and measure again in a new run"),
     ("instrument", "machine", instrument.error,
      "measure the client's own error at this load: `heavyweight study run` does, or execute "
-     "notebooks/instrument.ipynb with this run; if it is too large, lower the load"),
+     "notebooks/instrument.ipynb with this run; if it is too large, stop other programs or lower "
+     "the load"),
 )  # fmt: skip
 CHECK_NAMES = tuple(name for name, *_ in _CHECKS)
 

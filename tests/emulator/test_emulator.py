@@ -220,6 +220,8 @@ def test_the_command_line_has_the_options_of_the_server() -> None:
     assert Options(**options) == Options()
     with pytest.raises(SystemExit) as stop:
         parse(["--slots", "0"])
+    with pytest.raises(SystemExit):
+        parse(["--port", "80000"])
     assert stop.value.code == 2
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heavyweight import sealing
+from heavyweight.cli.study import check
 from heavyweight.errors import StoreError
 from heavyweight.estimates import assess
 from heavyweight.records import Session
@@ -85,11 +86,13 @@ def test_what_is_made_again_is_not_sealed(run: RunFolder, name: str) -> None:
 
 def test_a_changed_file_is_named_and_its_checksum_stays(run: RunFolder) -> None:
     sealing.seal(run)
+    sealing.refuse_changed(run)
     file = cell_of(run).path
     file.write_bytes(file.read_bytes() + b"\0")
     before = (run.path / sealing.SUMS_FILE).read_bytes()
-    with pytest.raises(StoreError, match=rf"not as they were measured.*{file.name}.*Remedy"):
-        sealing.seal(run)
+    for looks in (sealing.seal, sealing.refuse_changed, lambda run: check(str(run.path))):
+        with pytest.raises(StoreError, match=rf"not as they were measured.*{file.name}.*Remedy"):
+            looks(run)
     assert (run.path / sealing.SUMS_FILE).read_bytes() == before
 
 
