@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from heavyweight.processes import runner
+from heavyweight.text import count_of
 
 STATE_FILE = ".progress.json"
 STOP_FILE = ".stop"
@@ -125,7 +126,7 @@ def line(state: dict[str, Any]) -> str:
     done = f"{state.get('cells_done', 0)}/{state.get('cells', 0)} {state.get('unit', 'loads')}"
     parts = [state.get("session", ""), done]
     if state.get("users"):
-        parts.append(f"{state['users']} users")
+        parts.append(count_of(state["users"], "user"))
     parts.append(str(state.get("phase", "")))
     report = state.get("load") or {}
     if report:

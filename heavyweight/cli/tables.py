@@ -11,6 +11,7 @@ from heavyweight.cli.output import console, table
 from heavyweight.estimates import Assessment, ratio_table, summary, throughput_table
 from heavyweight.exporting import UNTOLD, cell_rows
 from heavyweight.records import imported_from
+from heavyweight.text import count_of
 
 
 def print_summary(assessment: Assessment) -> None:
@@ -19,7 +20,8 @@ def print_summary(assessment: Assessment) -> None:
     emulated = " EMULATED: says nothing of any server." if run.emulated else ""
     imported = f" {imported_from(run.imported)}" if run.imported else ""
     console.print(
-        f"{run.run}: profile {run.profile}, {run.blocks} blocks.{emulated}{imported}", markup=False
+        f"{run.run}: profile {run.profile}, {count_of(run.blocks, 'block')}.{emulated}{imported}",
+        markup=False,
     )
     if run.imported:
         _print_imported(assessment)
@@ -101,8 +103,8 @@ def print_checks(assessment: Assessment) -> None:
 def _print_failed(result: dict[str, Any]) -> None:
     for row in result["invalid"]:
         console.print(
-            f"INVALID {row['session']} at {row['users']} users: {row['check']}: {row['detail']}. "
-            f"Remedy: {row['remedy']}",
+            f"INVALID {row['session']} at {count_of(row['users'], 'user')}: {row['check']}: "
+            f"{row['detail']}. Remedy: {row['remedy']}",
             markup=False,
         )
     for session, ports in result["open_ports"].items():
