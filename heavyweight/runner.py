@@ -25,7 +25,7 @@ from heavyweight.design import PlannedCalibration, Step
 from heavyweight.errors import ServerError, SessionBusy, Stopped, StoreError, StudyError, by_name
 from heavyweight.job import Job, elsewhere, without_hosts
 from heavyweight.paths import scrub
-from heavyweight.servers.lock import SessionLock
+from heavyweight.servers.lock import SessionLock, stop_left_over
 
 State = Callable[[Step, dict[str, Any]], None]
 NOTEBOOK = "notebooks/{}.ipynb"
@@ -56,6 +56,7 @@ def execute(job: Job, on_state: State) -> list[ServerError]:
     failures: list[ServerError] = []
     with _alone(job.folder.path):
         SessionLock().await_orphan()
+        stop_left_over()  # a session that has nothing left to measure takes no machine
         scrub_left_over(job.folder.path)
         sealing.seal(job.folder)  # refuses what is not as it was measured
         job.refuse_elsewhere(machine.describe().machine_id)
@@ -189,8 +190,7 @@ def _stop(process: subprocess.Popen[bytes], run: Path) -> None:
         os.killpg(process.pid, signal.SIGKILL)  # its kernel ends with it, and lets go of the lock
         process.wait()
         time.sleep(KERNEL_ENDS_S)
-        with suppress(SessionBusy), SessionLock():  # taking the machine stops what is left over
-            pass
+        stop_left_over()
     finally:
         (run / progress.STOP_FILE).unlink(missing_ok=True)
 

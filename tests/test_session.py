@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -19,9 +20,13 @@ import pytest
 
 from heavyweight import design, load, progress, store
 from heavyweight.calibrations import INSTRUMENT_FILE, InstrumentFolder
+from heavyweight.paths import cache_dir
+from heavyweight.processes import Known
 from heavyweight.run import commit_of
 from heavyweight.servers import Server
+from heavyweight.servers.lock import HOLDER_FILE, Holder
 from heavyweight.session.cell import measure_cell
+from heavyweight.store import SESSION_FILE, write_json
 from tests.experiments import probed
 
 ROOT = Path(__file__).parents[1]
@@ -58,6 +63,23 @@ def left_over(run: Path) -> list[int]:
     return found
 
 
+@contextlib.contextmanager
+def killed_session() -> Iterator[subprocess.Popen[bytes]]:
+    """A server, and the record of the session that started it and is no more."""
+    waits = [sys.executable, "-c", "import time; time.sleep(300)"]
+    with subprocess.Popen(waits) as session:
+        gone = Known.of(psutil.Process(session.pid))
+        session.kill()
+    with subprocess.Popen(waits, start_new_session=True) as server:
+        known = Known.of(psutil.Process(server.pid))
+        holder = Holder(holder=gone, since_utc="", server_pgid=server.pid, server=[known])
+        write_json(cache_dir() / HOLDER_FILE, holder)
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
 def test_one_session_by_plain_papermill_and_again(tmp_path: Path) -> None:
     given = {"arm": "emulated-slots", "profile": "emulated", "users": "[2, 1]", "runs": tmp_path}
     given = {name: str(value) for name, value in given.items()}
@@ -90,6 +112,15 @@ def test_one_session_by_plain_papermill_and_again(tmp_path: Path) -> None:
     assert cells(run.path) == before
     assert len(session.record.starts) == 1, "nothing was missing, so nothing is started"
     assert not left_over(run.path)
+
+    # As a kernel leaves it that is killed between its last load and the end of its server.
+    write_json(session.path / SESSION_FILE, session.record.model_copy(update={"complete": False}))
+    with killed_session() as server:
+        third = papermill(tmp_path / "third.ipynb", **given)
+        assert third.returncode == 0, third.stderr[-3000:]
+        assert server.wait(10) < 0, "it was left over"
+    assert session.record.complete
+    assert cells(run.path) == before
 
 
 @pytest.mark.parametrize(

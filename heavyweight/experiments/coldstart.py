@@ -26,6 +26,7 @@ from heavyweight.load.first import PROMPT_TOKENS
 from heavyweight.parameters import Parameters
 from heavyweight.paths import cache_dir, scrub
 from heavyweight.records import ColdStart, ServerStart
+from heavyweight.servers.lock import stop_left_over
 from heavyweight.servers.phases import cache_said, phases_of
 from heavyweight.servers.watching import WatchedLog
 from heavyweight.session import ServerSession
@@ -132,6 +133,7 @@ class ColdstartSession(ServerSession):
             What answered; nothing is started where nothing is missing.
         """
         if not self.missing:
+            stop_left_over()
             return pd.Series({"session": self.path.name, "state": "measured already"})
         self.begin()
         with self._told():

@@ -184,6 +184,16 @@ class SessionLock:
         temporary.replace(self._record)
 
 
+def stop_left_over() -> None:
+    """Stop the server of a session that was killed; nothing where a session holds the machine.
+
+    Raises:
+        ServerError: it cannot be stopped.
+    """
+    with suppress(SessionBusy), SessionLock():  # taking the machine stops what is left over
+        pass
+
+
 def refuse_while_measuring() -> None:
     """Refuse what would disturb a session; nothing is taken and nothing is stopped.
 

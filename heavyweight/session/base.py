@@ -19,7 +19,7 @@ from heavyweight.progress import Progress
 from heavyweight.records import ServerStart
 from heavyweight.records import Session as SessionRecord
 from heavyweight.run import commit_of, open_run
-from heavyweight.servers.lock import SessionLock
+from heavyweight.servers.lock import SessionLock, stop_left_over
 from heavyweight.session.record import described
 from heavyweight.setting import Setting
 
@@ -122,6 +122,7 @@ class ServerSession(ABC):
             What the server is and how long it took.
         """
         if not self.missing:
+            stop_left_over()  # its own, where it was killed after the last of its work
             return pd.Series({"session": self.path.name, "state": "measured already"})
         self.begin()
         with self._told():

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from heavyweight.errors import SessionBusy
-from heavyweight.servers.lock import SessionLock
+from heavyweight.servers.lock import SessionLock, stop_left_over
 from heavyweight.servers.process import stop_group
 from heavyweight.telemetry import process_group
 
@@ -76,6 +76,15 @@ def test_the_server_of_a_crashed_session_is_stopped(session):
         assert process_group(pgid) == []
     assert len(said) == 1
     assert f"process group {pgid} (port 4242)" in said[0]
+
+
+def test_what_is_left_over_is_stopped_and_a_session_that_lives_is_not(session):
+    holder, pgid = session
+    stop_left_over()
+    assert len(process_group(pgid)) == 2
+    kill(holder)
+    stop_left_over()
+    assert process_group(pgid) == []
 
 
 def test_a_group_is_known_by_a_member_when_its_leader_has_ended(session):
