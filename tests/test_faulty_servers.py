@@ -61,9 +61,10 @@ def studied(tmp_path_factory: pytest.TempPathFactory):
     with small_study(tmp_path_factory.mktemp("faulty") / "study") as root:
         path = root / "study.toml"
         arms = "".join(ARM.format(name=name, flags=flags) for name, flags in FLAGS.items())
-        # Memory counts as scarce from half of what is leaked.
+        # Memory counts as scarce from a quarter of what is leaked: tests that run beside this one
+        # may give back, meanwhile, what they have now.
         memory = psutil.virtual_memory()
-        left = (memory.available - LEAK_MOST_BYTES / 2) / memory.total
+        left = (memory.available - LEAK_MOST_BYTES / 4) / memory.total
         text = path.read_text(encoding="utf-8")
         assert SCARCE in text
         text = text.replace(SCARCE, f"available_memory_fraction = {left:.4f}")

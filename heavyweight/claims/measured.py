@@ -69,6 +69,11 @@ class Measured:
         """Of the run."""
         return self.assessment.run.run
 
+    def complete_of(self, profile: str) -> bool:
+        """Whether the run is of a profile and has nothing left to measure."""
+        run = self.assessment.run
+        return run.profile == profile and not len(self.assessment.missing)
+
     @property
     def experiment(self) -> str:
         """What the run measured."""

@@ -147,8 +147,7 @@ def judged_by(claim: Claim, known: Known, measured: Measured | None = None) -> s
     ]
     if not fitting:
         return f"a profile with the arms {', '.join(sorted(arms))} (not in study.toml yet)"
-    # A run of that profile that is complete has nothing left to measure.
-    again = " --new" if measured and measured.assessment.run.profile == fitting[0] else ""
+    again = " --new" if measured and measured.complete_of(fitting[0]) else ""
     gpu = ", on a GPU" if known.profiles[fitting[0]].needs_gpu else ""
     return f"heavyweight study run --profile {fitting[0]}{again}{gpu}"
 

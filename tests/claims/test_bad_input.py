@@ -12,6 +12,7 @@ from heavyweight.claims.missing import Known
 from heavyweight.errors import BadInput
 from heavyweight.estimates import assess
 from heavyweight.paths import study_root
+from heavyweight.store import RunFolder, write_json
 from tests.claims.runs import FOUR, TWO, pretend
 from tests.synthetic import fail
 
@@ -46,6 +47,17 @@ def test_one_block_decides_nothing(verdicts):
     assert from_run(found) == {}
     assert "one block: no interval" in found["B4c"].why
     assert found["B4c"].judged_by == "heavyweight study run --profile quick"
+
+
+@pytest.mark.parametrize(
+    ("skip", "told"), [((), " --new"), ([(1, "vllm-bf16", 4)], "")], ids=["complete", "begun"]
+)
+def test_a_run_with_nothing_left_is_not_to_be_gone_on_with(evidence, tmp_path, skip, told):
+    folder = pretend(tmp_path / "run", blocks=1, users=(1, 4, 8, 50), skip=skip)
+    write_json(folder.path / "run.json", folder.run.model_copy(update={"profile": "quick"}))
+    judged = judge_runs([assess(RunFolder.open(folder.path))], evidence)
+    (found,) = (verdict for verdict in judged if verdict.claim.id == "B4c")
+    assert found.judged_by == f"heavyweight study run --profile quick{told}"
 
 
 def test_a_load_that_was_not_measured_is_named(verdicts):
